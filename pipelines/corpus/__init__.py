@@ -1,0 +1,1 @@
+"""Fusing linked records into one row a film."""

@@ -1,0 +1,1 @@
+"""Measuring what the pipelines made, with protocol and intervals."""

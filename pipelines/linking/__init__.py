@@ -1,0 +1,1 @@
+"""Entity resolution: which records are the same film."""

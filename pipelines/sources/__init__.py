@@ -1,0 +1,1 @@
+"""Reading catalogues of any upstream format into raw title tables."""

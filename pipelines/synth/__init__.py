@@ -1,0 +1,1 @@
+"""Synthetic catalogue packs in upstream formats, with the truth beside them."""

@@ -1,0 +1,1 @@
+"""WHAT is stored and what makes it right: table contracts, the Delta store, the DuckDB catalogue, quality suites."""

@@ -1,0 +1,1 @@
+"""The contract of every table, grouped by the prefix of its name."""
