@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from pipelines.corpus.policy import ALIASES_MAX, DEFAULT_RELIABILITY, FIELDS, Field
+from pipelines.corpus.policy import ALIASES_MAX, DEFAULT_RELIABILITY, FIELDS, POLICY_VERSION, Field
 from pipelines.linking.keys import person_key, title_key
 from warehouse.tables.corpus import CORE_MOVIE_CONFLICTS, CORE_MOVIES
 
@@ -48,11 +49,29 @@ def fuse(
         ),
         original_title=pl.when(pl.col("original_title") != pl.col("title")).then("original_title"),
     )
+    movies = movies.join(signatures(records, links, enriched), on="movie_id", how="left")
     names = movies.select("film", "movie_id")
     return Fused(
         CORE_MOVIES.conform(movies.drop("film")).sort("movie_id"),
         CORE_MOVIE_CONFLICTS.conform(conflicts.join(names, on="film").drop("film")).sort("movie_id", "field"),
     )
+
+
+def signatures(records: pl.DataFrame, links: pl.DataFrame, enriched: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Hash what each film is made from: movie_id, content_hash. Equal when neither its records nor the policy changed.
+
+    `records` needs record_id, row_hash and tmdb_id; the order of rows does not matter.
+    """
+    policy = int.from_bytes(hashlib.md5(POLICY_VERSION.encode(), usedforsecurity=False).digest()[:7])
+    rows = links.select("record_id", "movie_id").join(records.select("record_id", "row_hash", "tmdb_id"), on="record_id")
+    rows = rows.with_columns(pl.col("record_id") ^ pl.col("row_hash"))
+    if enriched is not None and enriched.height:
+        found = enriched.select("tmdb_id", found=pl.col("fetched_at").cast(pl.Int64))
+        rows = rows.join(found, on="tmdb_id", how="left").with_columns(
+            pl.col("record_id") ^ pl.col("found").fill_null(0)
+        )
+    # Both hashes are uniform, so their sum (which wraps around) is as good as a hash and knows no order.
+    return rows.group_by("movie_id").agg(content_hash=pl.col("record_id").sum() ^ policy)
 
 
 def _members(records: pl.DataFrame, links: pl.DataFrame, reliability: Mapping[str, float]) -> pl.DataFrame:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pipelines.linking import blocking, compare
+from pipelines.linking import blocking, clustering, compare
 from pipelines.linking.blocking import ID_COLUMNS
-from pipelines.linking.link import COLUMNS, UNRIVALLED_BITS, evidence_words, group, score_pairs
+from pipelines.linking.link import COLUMNS, evidence_words, group, score_pairs
 from pipelines.linking.rules import BIAS_BITS, RULES_VERSION
 from warehouse.tables.corpus import EVAL_ENTITY_RESOLUTION, EVAL_UNCERTAIN_PAIRS
 
@@ -145,7 +145,7 @@ def _metrics(pairs: pl.DataFrame, films: int, seed: int, prefix: str, slices: bo
 
 def _uncertain(records: pl.DataFrame, scored: pl.DataFrame, truth: np.ndarray, label: np.ndarray) -> pl.DataFrame:
     """The pairs whose score lies closest to even odds, in words."""
-    bits = compare.score_bits(compare.unpack(scored["levels"].to_numpy()), BIAS_BITS) + UNRIVALLED_BITS
+    bits = compare.score_bits(compare.unpack(scored["levels"].to_numpy()), BIAS_BITS) + clustering.UNRIVALLED_BITS
     nearest = (
         scored.with_columns(doubt=pl.Series(np.abs(bits)))
         .sort("doubt", "record_a", "record_b")

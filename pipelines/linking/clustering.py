@@ -15,8 +15,10 @@ from scipy.sparse.csgraph import connected_components
 Int = NDArray[np.int64]
 Bits = NDArray[np.float32]
 
-ACCEPT_BITS = 0.0  # a pair must be more likely the same film than not
-MARGIN_BITS = 1.5  # and this much likelier than the runner-up in the same source
+# A pair that is the clear best of both its records is likelier than its own score says: being unrivalled is worth a bit.
+UNRIVALLED_BITS = 1.0
+ACCEPT_BITS = -UNRIVALLED_BITS  # with that bit, an accepted pair is more likely the same film than not
+MARGIN_BITS = 1.0  # how much a pair must lead its runner-up in the same source
 
 
 def components(records: int, a: Int, b: Int) -> Int:

@@ -39,6 +39,7 @@ class Encoded:
     year: Int
     rarity: Int
     length: Int
+    numbers: Int
     kind: Int
     runtime: Int
     genres: Int  # bit set
@@ -80,6 +81,11 @@ def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
         year=records["year"].fill_null(_UNKNOWN_YEAR).cast(pl.Int64).to_numpy(),
         rarity=rarity.cast(pl.Int64).to_numpy(),
         length=records["title_key"].str.len_chars().cast(pl.Int64).to_numpy(),
+        numbers=_hashes(
+            records.select(
+                pl.col("title_key").str.extract_all(r"\d+").list.sort().list.join(" ").replace("", None)
+            ).to_series()
+        ),
         kind=_hashes(records["kind"]),
         runtime=records["runtime_min"].fill_null(0).cast(pl.Int64).to_numpy(),
         genres=_bits(records["genres"]),
@@ -134,12 +140,16 @@ def levels(encoded: Encoded, a: Int, b: Int, title: NDArray[np.int8]) -> NDArray
     genre_a, genre_b = e.genres[a], e.genres[b]
     common = _popcount(genre_a & genre_b)
     fewest = np.minimum(_popcount(genre_a), _popcount(genre_b))
+    number_a, number_b = e.numbers[a], e.numbers[b]
     kind_a, kind_b = e.kind[a], e.kind[b]
     found = {
         "title": title,
         "year": _pick([~no_year & (gap == 0), ~no_year & (gap == 1), ~no_year & (gap == 2), ~no_year], 4),
         "rarity": _pick([rarity <= 1, rarity == 2, rarity <= 5], 3),
         "length": _pick([length <= 5, length <= 12], 2),
+        "numbers": _pick(
+            [(number_a == 0) & (number_b == 0), number_a == number_b, (number_a == 0) | (number_b == 0)], 3
+        ),
         "directors": _pick([(directed > 0) & all_directed, directed > 0, both_directed], 3),
         "cast": _pick([acted >= 2, acted == 1, both_acted], 3),
         "runtime": _pick([~no_run & (run_gap <= 1), ~no_run & (run_gap <= 5), ~no_run & (run_gap <= 15), ~no_run], 4),

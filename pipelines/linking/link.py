@@ -17,12 +17,9 @@ from pipelines.linking.identity import assign_ids
 from pipelines.linking.rules import BIAS_BITS, ID_RULES, RULES
 from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_RECORD_PAIRS
 
-# A pair that is the clear best of both its records is likelier than its score alone says (measured: see the fit).
-UNRIVALLED_BITS = 1.0
-
 # Columns of core_title_records that linking needs.
 COLUMNS = (
-    "record_id", "source", "source_id", "title_key", "alias_keys", "part_keys", "year", "kind", "genres", "directors",
+    "record_id", "row_hash", "source", "source_id", "title_key", "alias_keys", "part_keys", "year", "kind", "genres", "directors",
     "cast_members", "runtime_min", "imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug",
 )  # fmt: skip
 
@@ -61,7 +58,7 @@ def score_pairs(records: pl.DataFrame, dirty: pl.Series | None = None, found: pl
         {
             "record_a": np.minimum(left, right),
             "record_b": np.maximum(left, right),
-            "score_prob": compare.probability(bits[keep] + np.float32(UNRIVALLED_BITS)),
+            "score_prob": compare.probability(bits[keep] + np.float32(clustering.UNRIVALLED_BITS)),
             "method": _methods(found_levels[keep]),
             "levels": compare.pack(found_levels[keep]),
         }
@@ -107,7 +104,8 @@ def evidence_words(levels: pl.Series) -> pl.Series:
             if rule.levels[level].name != "unknown"
         }
         texts.append(json.dumps(found))
-    return levels.replace_strict(unique, pl.Series(texts, dtype=pl.String), return_dtype=pl.String)
+    words = pl.DataFrame({"levels": unique, "words": pl.Series(texts, dtype=pl.String)})
+    return levels.to_frame("levels").join(words, on="levels", how="left", maintain_order="left")["words"]
 
 
 def _links(records: pl.DataFrame, pairs: pl.DataFrame, ids: pl.DataFrame) -> pl.DataFrame:
@@ -125,7 +123,7 @@ def _links(records: pl.DataFrame, pairs: pl.DataFrame, ids: pl.DataFrame) -> pl.
         ]
     )
     best = sides.sort("score_prob", "partner", descending=[True, False]).unique("record_id", keep="first", maintain_order=True)
-    names = records.select("record_id", "source", "source_id")
+    names = records.select("record_id", "row_hash", "source", "source_id")
     best = (
         best.join(names, left_on="partner", right_on="record_id", how="left")
         .with_columns(words=evidence_words(best["levels"]))

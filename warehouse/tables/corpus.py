@@ -34,6 +34,7 @@ CORE_MOVIE_LINKS = Table(
         Column("source", pl.String, "Source of the record.", nullable=False),
         Column("source_id", pl.String, "The record's id inside its source.", nullable=False),
         Column("record_id", pl.Int64, "The record in core_title_records.", nullable=False),
+        Column("row_hash", pl.Int64, "The record's content hash when it was linked.", nullable=False),
         Column("movie_id", pl.String, "The film.", nullable=False, pattern=MOVIE_ID_PATTERN),
         Column("method", pl.String, "Kind of evidence of the strongest pair; `single` when no other record joined.", nullable=False, allowed=LINK_METHODS),
         Column("score_prob", pl.Float32, "Probability of the record's strongest pair inside the film; 1 for a single record.", nullable=False, minimum=0, maximum=1),
@@ -69,6 +70,7 @@ CORE_MOVIES = Table(
         Column("source_count", pl.Int32, "Sources that know the film.", unit="sources", nullable=False, minimum=1),
         Column("record_count", pl.Int32, "Records that were joined.", unit="records", nullable=False, minimum=1),
         Column("is_complete", pl.Boolean, "Director, cast, genre and plot are all present (RAR, section A.1).", nullable=False),
+        Column("content_hash", pl.Int64, "Hash of the records and the rules that the row was made from.", nullable=False),
     ),
 )
 

@@ -137,6 +137,9 @@ CORE_TITLE_RECORDS = Table(
         Column("wikidata_id", pl.String, "Wikidata item the source gives.", pattern=r"Q\d+"),
         Column("dbpedia_uri", pl.String, "DBpedia resource the source gives."),
         Column("wikipedia_slug", pl.String, "English Wikipedia article the source gives, decoded, with underscores."),
+        Column("title_key", pl.String, "Comparison key of the title (pipelines/linking/keys.py).", nullable=False),
+        Column("alias_keys", STRINGS, "Comparison keys of the original title and the aliases.", nullable=False),
+        Column("part_keys", STRINGS, "Comparison keys of the halves of titles with a subtitle.", nullable=False),
         Column("issues", STRINGS, "What was wrong with single values, e.g. `year out of range: 201`.", nullable=False),
     ),
 )
