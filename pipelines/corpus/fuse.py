@@ -24,12 +24,16 @@ class Fused:
 
 
 def fuse(
-    records: pl.DataFrame, links: pl.DataFrame, reliability: Mapping[str, float], enriched: pl.DataFrame | None = None
+    records: pl.DataFrame,
+    links: pl.DataFrame,
+    reliability: Mapping[str, float],
+    policy: str = POLICY_VERSION,
+    enriched: pl.DataFrame | None = None,
 ) -> Fused:
     """Fuse the records of each film.
 
     `records`: core_title_records. `links`: record_id, movie_id of the films to make. `reliability`: weight of each source,
-    0..1. `enriched`: tmdb_id and further fields that a lookup service gave, filled in only where every source is silent.
+    0..1. `policy`: version of what decides, kept in content_hash. `enriched`: tmdb_id and further fields that a lookup service gave, filled in only where every source is silent.
     """
     members = _members(records, links, reliability)
     # Most films have a single record: nothing to decide, and no reason to group anything.
@@ -49,7 +53,7 @@ def fuse(
         ),
         original_title=pl.when(pl.col("original_title") != pl.col("title")).then("original_title"),
     )
-    movies = movies.join(signatures(records, links, enriched), on="movie_id", how="left")
+    movies = movies.join(signatures(records, links, policy, enriched), on="movie_id", how="left")
     names = movies.select("film", "movie_id")
     return Fused(
         CORE_MOVIES.conform(movies.drop("film")).sort("movie_id"),
@@ -57,12 +61,14 @@ def fuse(
     )
 
 
-def signatures(records: pl.DataFrame, links: pl.DataFrame, enriched: pl.DataFrame | None = None) -> pl.DataFrame:
+def signatures(
+    records: pl.DataFrame, links: pl.DataFrame, policy: str = POLICY_VERSION, enriched: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Hash what each film is made from: movie_id, content_hash. Equal when neither its records nor the policy changed.
 
     `records` needs record_id, row_hash and tmdb_id; the order of rows does not matter.
     """
-    policy = int.from_bytes(hashlib.md5(POLICY_VERSION.encode(), usedforsecurity=False).digest()[:7])
+    version = int.from_bytes(hashlib.md5(policy.encode(), usedforsecurity=False).digest()[:7])
     rows = links.select("record_id", "movie_id").join(records.select("record_id", "row_hash", "tmdb_id"), on="record_id")
     rows = rows.with_columns(pl.col("record_id") ^ pl.col("row_hash"))
     if enriched is not None and enriched.height:
@@ -71,7 +77,7 @@ def signatures(records: pl.DataFrame, links: pl.DataFrame, enriched: pl.DataFram
             pl.col("record_id") ^ pl.col("found").fill_null(0)
         )
     # Both hashes are uniform, so their sum (which wraps around) is as good as a hash and knows no order.
-    return rows.group_by("movie_id").agg(content_hash=pl.col("record_id").sum() ^ policy)
+    return rows.group_by("movie_id").agg(content_hash=pl.col("record_id").sum() ^ version)
 
 
 def _members(records: pl.DataFrame, links: pl.DataFrame, reliability: Mapping[str, float]) -> pl.DataFrame:
@@ -226,9 +232,21 @@ def _aliases(members: pl.DataFrame, movies: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def missing_fields(movies: pl.DataFrame) -> pl.DataFrame:
-    """Films with a TMDB id that lack director, cast, genre or plot: movie_id, tmdb_id."""
-    return movies.filter(~pl.col("is_complete") & pl.col("tmdb_id").is_not_null()).select("movie_id", "tmdb_id")
+def incomplete_films(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """Films of which no record states director, cast, genre or plot, and the TMDB ids stated for them: movie_id, tmdb_id."""
+    return (
+        links.select("record_id", "movie_id")
+        .join(records, on="record_id")
+        .group_by("movie_id")
+        .agg(
+            pl.col("tmdb_id").drop_nulls().mode().min(),
+            *((pl.col(name).list.len() > 0).any() for name in ("directors", "cast_members", "genres")),
+            pl.col("plot").is_not_null().any(),
+        )
+        .filter(~pl.all_horizontal(COMPLETE) & pl.col("tmdb_id").is_not_null())
+        .select("movie_id", "tmdb_id")
+        .sort("tmdb_id")
+    )
 
 
 def fill_missing(movies: pl.DataFrame, enriched: pl.DataFrame) -> pl.DataFrame:

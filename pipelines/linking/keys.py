@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import polars as pl
 
+# Raise whenever a text would get another key: records are then keyed again.
+KEYS_VERSION = 1
+
 # Letters that Unicode decomposition leaves alone but that people type without their stroke or ligature.
 _LETTERS = {"ß": "ss", "ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
 

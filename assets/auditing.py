@@ -1,0 +1,149 @@
+"""Write, audit, publish: the checks that a new version must pass before readers see it, as dagster asset checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+
+import dagster as dg
+import duckdb
+
+from assets.build.sources import SourceOutcome
+from assets.contracts import all_contracts
+from assets.progress import Teller
+from warehouse.catalog import identifier, literal
+from warehouse.contracts import Table
+from warehouse.quality.run import CrossCheck, Outcome, Query, audit_across, baseline, cross_checks
+from warehouse.quality.run import audit as audit_table
+from warehouse.quality.suites import SUITES
+from warehouse.store import Commit, Warehouse
+
+# The order in which a run makes the tables that checks compare: a check across tables belongs to the last one it needs.
+_ORDER = (
+    "meta_source_files", "raw_rejects", "meta_row_accounting", "core_title_records", "core_record_pairs", "core_movie_links",
+    "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution",
+)  # fmt: skip
+
+
+@cache
+def _across() -> dict[str, list[CrossCheck]]:
+    """Checks across tables, by the table whose making completes what they need."""
+    found: dict[str, list[CrossCheck]] = {}
+    for check in cross_checks(all_contracts([]).values()):
+        found.setdefault(max(check.needs, key=_ORDER.index), []).append(check)
+    return found
+
+
+def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
+    """Specs of every check that belongs to `table`; those of severity ERROR block what depends on it."""
+    suite = SUITES.get(table.name)
+    expectations = suite.expectations if suite else ()
+    return [
+        dg.AssetCheckSpec(
+            check.name, asset=table.name, blocking=check.severity == "ERROR", description=check.meaning
+        )
+        for check in (*expectations, *_across().get(table.name, ()))
+    ]
+
+
+@contextmanager
+def staged(warehouse: Warehouse, versions: Mapping[str, int]) -> Iterator[Query]:
+    """A query function over the given versions of tables and, for all others, the published ones."""
+    with duckdb.connect() as connection:
+        for name in warehouse.names():
+            version = versions.get(name, warehouse.published(name))
+            if version is None:
+                continue
+            files = warehouse.files(name, version)
+            if files:
+                listed = ", ".join(literal(str(file)) for file in files)
+                connection.execute(f"CREATE VIEW {identifier(name)} AS SELECT * FROM read_parquet([{listed}])")
+            else:
+                connection.register(name, warehouse.read(name, version=version))
+        yield lambda sql: connection.sql(sql).pl()
+
+
+def audit(warehouse: Warehouse, commits: Mapping[str, Commit], teller: Teller) -> list[tuple[str, Outcome]]:
+    """Check the versions in `commits`: pairs of the table that a check belongs to and its outcome.
+
+    A version that is published already has passed its checks and is not checked again.
+    """
+    fresh = {name for name, commit in commits.items() if commit.changed or warehouse.published(name) != commit.version}
+    outcomes: list[tuple[str, Outcome]] = []
+    with staged(warehouse, {name: commit.version for name, commit in commits.items()}) as query:
+        known = [name for name in warehouse.names() if name in commits or warehouse.published(name) is not None]
+        for name in commits:
+            suite = SUITES.get(name)
+            across = _across().get(name, [])
+            if name in fresh and suite:
+                teller(f"checking {name}")
+                limits = {}
+                if warehouse.published(name) is not None:
+                    with staged(warehouse, {}) as before:
+                        limits = baseline(suite, before)
+                outcomes += [(name, outcome) for outcome in audit_table(suite, query, limits)]
+            elif suite:
+                outcomes += [(name, _held(name, each.name, each.severity, each.meaning, commits[name])) for each in suite.expectations]
+            if fresh & {need for check in across for need in check.needs}:
+                outcomes += [(name, outcome) for outcome in audit_across(across, query, known)]
+            else:
+                outcomes += [(name, _held(name, each.name, each.severity, each.meaning, commits[name])) for each in across]
+    return outcomes
+
+
+def _held(table: str, check: str, severity, meaning: str, commit: Commit) -> Outcome:
+    return Outcome(
+        table=table,
+        check=check,
+        severity=severity,
+        status="passed",
+        meaning=meaning,
+        rule="",
+        observed=f"unchanged: version {commit.version} was checked when it was made",
+    )
+
+
+def check_result(found: tuple[str, Outcome]) -> dg.AssetCheckResult:
+    """An outcome as dagster shows it. A check that could not run is a warning that says so, not bad data."""
+    table, outcome = found
+    is_error = outcome.severity == "ERROR" and outcome.status != "errored"
+    shown = {
+        "status": outcome.status,
+        "rule": outcome.rule,
+        "observed": outcome.observed,
+        "failing rows": outcome.failing,
+        "examples": "\n".join(outcome.examples),
+        "could not run because": outcome.error,
+    }
+    return dg.AssetCheckResult(
+        asset_key=table,
+        check_name=outcome.check,
+        passed=outcome.status == "passed",
+        severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+        description=outcome.meaning,
+        metadata={name: value for name, value in shown.items() if value not in (None, "")},
+    )
+
+
+def is_blocking(found: tuple[str, Outcome]) -> bool:
+    """Whether the outcome keeps the new version from being published."""
+    return found[1].is_blocking
+
+
+def source_check(table: str, outcome: SourceOutcome) -> dg.AssetCheckResult:
+    """Whether a source could be read: an error when it was refused, a warning when its files are gone."""
+    return dg.AssetCheckResult(
+        asset_key=table,
+        check_name="readable",
+        passed=outcome.problem is None,
+        severity=dg.AssetCheckSeverity.ERROR if outcome.status == "refused" else dg.AssetCheckSeverity.WARN,
+        description=outcome.problem,
+        metadata={
+            "status": outcome.status,
+            "rows kept": outcome.rows_kept,
+            "rows rejected": outcome.rows_rejected,
+            "share that could not be read": outcome.bad_share,
+            "messages": "\n".join(outcome.messages),
+        },
+    )

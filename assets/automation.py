@@ -1,0 +1,88 @@
+"""What runs when: the conditions of assets, the sensor on the sources folder, the daily refresh, freshness.
+
+Belongs here: every rule about time and change. What a run does is in the asset modules.
+"""
+
+import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+
+# Downstream of the raw tables everything follows by itself as soon as its inputs are new.
+ON_NEW_INPUTS = dg.AutomationCondition.eager().with_label("as soon as inputs are new")
+
+# Measuring costs as much as linking, and its result moves slowly.
+WEEKLY = dg.AutomationCondition.on_cron("0 6 * * 0").with_label("on Sundays, 6:00")
+
+# The corpus is refreshed daily: older than two days means that refreshes fail.
+CORPUS_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
+
+REFRESH_JOB = "refresh_corpus"
+EVERYTHING_JOB = "build_everything"
+
+refresh_job = dg.define_asset_job(
+    REFRESH_JOB,
+    selection=dg.AssetSelection.groups("raw", "meta", "core"),
+    description="Reads what changed in the sources folder and brings the corpus up to date.",
+    executor_def=dg.in_process_executor,
+)
+
+everything_job = dg.define_asset_job(
+    EVERYTHING_JOB,
+    selection=dg.AssetSelection.all(),
+    description="The corpus and its evaluation.",
+    executor_def=dg.in_process_executor,
+)
+
+daily_refresh = dg.ScheduleDefinition(
+    name="daily_refresh",
+    job_name=REFRESH_JOB,
+    cron_schedule="0 4 * * *",
+    execution_timezone="UTC",
+    description="Every night at 4:00 UTC.",
+)
+
+
+def listing(folder: Path) -> str:
+    """Hash of the names, sizes and times of change of all files under `folder`; empty when there is none."""
+    if not folder.is_dir():
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not files:
+        return ""
+    lines = [f"{path.relative_to(folder)}\t{(stat := path.stat()).st_size}\t{stat.st_mtime_ns}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def sources_sensor(folder: Path) -> dg.SensorDefinition:
+    """A sensor that asks for a refresh when files under `folder` changed and have settled."""
+
+    @dg.sensor(
+        name="sources_changed",
+        job_name=REFRESH_JOB,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for a refresh when files in the sources folder changed and did not change again for a minute.",
+    )
+    def sources_changed(context: dg.SensorEvaluationContext):
+        seen = listing(folder)
+        cursor = json.loads(context.cursor) if context.cursor else {"last": None, "asked": None}
+        # Two equal looks in a row: a file that is still being copied would be read half.
+        settled = seen == cursor["last"]
+        context.update_cursor(json.dumps({"last": seen, "asked": seen if settled else cursor["asked"]}))
+        if not seen:
+            return dg.SkipReason(f"no files in {folder}")
+        if seen == cursor["asked"]:
+            return dg.SkipReason("nothing changed")
+        if not settled:
+            return dg.SkipReason("files changed; waiting until they settle")
+        return dg.RunRequest(run_key=seen)
+
+    return sources_changed
+
+
+automation_sensor = dg.AutomationConditionSensorDefinition(
+    "automation", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
+)

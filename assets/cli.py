@@ -1,0 +1,248 @@
+"""The `marquee` command. Dagster is imported only by the commands that run assets, so that queries start at once."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assets.settings import Settings, tmdb_api_key
+
+if TYPE_CHECKING:
+    import polars as pl
+
+GROUPS = ("raw", "core", "eval")
+
+
+def _folders(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where sources and warehouse are."""
+
+    @click.option("--sources", metavar="DIR", help="Folder of catalogue files [MARQUEE_SOURCES; data/sources].")
+    @click.option("--warehouse", metavar="DIR", help="Folder of the warehouse [MARQUEE_WAREHOUSE; data/warehouse].")
+    @wraps(command)
+    def with_settings(sources: str | None, warehouse: str | None, **rest: Any) -> None:
+        command(settings=Settings.from_environment(sources, warehouse), **rest)
+
+    return with_settings
+
+
+class _Group(click.Group):
+    """Commands whose foreseen errors end in one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from pipelines.sources.blocks import BlockError
+        from warehouse.catalog import CatalogError
+        from warehouse.sql import QueryError
+        from warehouse.store import StoreError
+
+        try:
+            return super().invoke(ctx)
+        except (BlockError, CatalogError, QueryError, StoreError, FileNotFoundError) as error:
+            click.secho(f"marquee: {error}", fg="red", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="marquee")
+def main() -> None:
+    """Marquee builds one trustworthy film corpus from messy catalogues, and answers questions about it in SQL."""
+
+
+def _groups(value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    groups = [name.strip() for name in value.split(",") if name.strip()]
+    unknown = [name for name in groups if name not in GROUPS]
+    if unknown or not groups:
+        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'}: choose among {', '.join(GROUPS)}", param_hint="--only")
+    return groups
+
+
+@main.command()
+@click.option("--only", metavar="GROUP,...", help=f"Groups of assets to build: {', '.join(GROUPS)}.")
+@_folders
+def run(settings: Settings, only: str | None) -> None:
+    """Read all sources and build the whole corpus anew; films keep their ids."""
+    from assets.runs import run_assets
+
+    sys.exit(run_assets(settings, groups=_groups(only), full=True))
+
+
+@main.command()
+@click.option("--only", metavar="GROUP,...", help=f"Groups of assets to bring up to date: {', '.join(GROUPS)}.")
+@_folders
+def refresh(settings: Settings, only: str | None) -> None:
+    """Bring the corpus up to date: only what changed is read, linked and written."""
+    from assets.build.plan import is_up_to_date
+
+    groups = _groups(only)
+    # With a key there may be films to ask TMDB about, whatever the files say.
+    if groups is None and not tmdb_api_key() and is_up_to_date(settings):
+        click.echo("nothing changed: the corpus is up to date")
+        return
+    from assets.runs import run_assets
+
+    sys.exit(run_assets(settings, groups=groups, full=False))
+
+
+@main.command()
+@click.argument("query")
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@_folders
+def sql(settings: Settings, query: str, style: str) -> None:
+    """Answer one SELECT over the tables. It can read tables and nothing else."""
+    from warehouse.sql import query as ask
+
+    _show(ask(settings.warehouse, query), style)
+
+
+@main.command()
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@_folders
+def tables(settings: Settings, style: str) -> None:
+    """List the tables with their rows, published version and meaning."""
+    from warehouse.sql import tables as listed
+
+    _show(listed(settings.warehouse), style)
+
+
+@main.command()
+@click.argument("table")
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@_folders
+def describe(settings: Settings, table: str, style: str) -> None:
+    """Tell what TABLE is and what its columns mean."""
+    from warehouse.sql import describe as described
+
+    _show(described(settings.warehouse, table), style)
+
+
+@main.command()
+@click.argument("table")
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@_folders
+def history(settings: Settings, table: str, style: str) -> None:
+    """List the versions of TABLE, the newest first."""
+    from warehouse.store import Warehouse
+
+    rows = Warehouse(settings.warehouse).history(table)
+    _show(rows.drop("engine", "metadata") if style == "table" else rows, style)
+
+
+@main.command()
+@click.argument("table")
+@click.argument("version", type=int)
+@_folders
+def rollback(settings: Settings, table: str, version: int) -> None:
+    """Publish the content of an earlier VERSION of TABLE again, as a new version."""
+    from warehouse.store import Warehouse
+
+    warehouse = Warehouse(settings.warehouse)
+    with warehouse.lock(on_wait=lambda holder: click.echo(f"waiting for another run: {holder}", err=True)):
+        commit = warehouse.rollback(table, version)
+    click.echo(f"{table}: version {version} is published again as version {commit.version} ({commit.rows:,} rows)")
+
+
+@main.command()
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where the HTML report goes [WAREHOUSE/report_quality.html].")
+@_folders
+def check(settings: Settings, report: Path | None) -> None:
+    """Run all data-quality checks on the published tables; exit 1 when one of severity ERROR fails."""
+    from assets.build.quality import check_everything
+
+    target = report or settings.warehouse / "report_quality.html"
+    outcomes = check_everything(settings.warehouse, target)
+    by_status: dict[str, int] = {}
+    for outcome in outcomes:
+        by_status[outcome.status] = by_status.get(outcome.status, 0) + 1
+        if outcome.status != "passed":
+            color = "red" if outcome.is_blocking else "yellow"
+            click.secho(f"{outcome.status:8} {outcome.severity:5} {outcome.table}.{outcome.check}: {outcome.error or outcome.observed}", fg=color)
+            for example in outcome.examples:
+                click.echo(f"         {example}")
+    click.echo(", ".join(f"{number} {status}" for status, number in sorted(by_status.items())) + f"; report: {target}")
+    sys.exit(1 if any(outcome.is_blocking for outcome in outcomes) else 0)
+
+
+@main.command()
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--movies", type=click.IntRange(min=1), default=1000, show_default=True, help="How many films.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+def synth(out: Path, movies: int, seed: int) -> None:
+    """Write a pack of catalogues in their upstream formats to OUT, with the truth beside them."""
+    from pipelines.synth.pack import write_pack
+
+    summary = write_pack(out, movies=movies, seed=seed, progress=lambda text: click.echo(text, err=True))
+    click.echo(f"{summary.records:,} records of {summary.films:,} films in {out}")
+
+
+@main.command()
+@click.option("--keep-versions", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--keep-days", type=click.FloatRange(min=0), default=7, show_default=True)
+@_folders
+def vacuum(settings: Settings, keep_versions: int, keep_days: float) -> None:
+    """Remove data files that no kept version uses."""
+    from warehouse.store import Warehouse
+
+    removed = Warehouse(settings.warehouse).vacuum(keep_versions, keep_days)
+    click.echo(f"{len(removed):,} files removed")
+
+
+def _show(frame: pl.DataFrame, style: str) -> None:
+    """Print a frame as a table for people, or as CSV or JSON for programs."""
+    if style == "json":
+        json.dump(frame.to_dicts(), sys.stdout, ensure_ascii=False, default=_plain, indent=2)
+        print()
+    elif style == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(frame.columns)
+        writer.writerows([_cell(value) for value in row] for row in frame.iter_rows())
+    else:
+        _table(frame)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return str(value)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, (list, dict)) else value
+
+
+def _table(frame: pl.DataFrame) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    # Piped output must not be cut at the width of a terminal that is not there.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(header_style="bold", show_edge=False, pad_edge=False)
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(Text(_words(value)) for value in row))
+    console.print(table)
+    console.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", style="dim", highlight=False)
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

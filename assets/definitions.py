@@ -1,0 +1,28 @@
+"""The code location: everything that dagster loads."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.automation import automation_sensor, daily_refresh, everything_job, refresh_job, sources_sensor
+from assets.contracts import all_contracts
+from assets.corpus import corpus_assets
+from assets.resources import SourcesResource, TmdbResource, WarehouseResource
+from assets.settings import Settings
+from pipelines.sources.blocks import all_blocks
+
+settings = Settings.from_environment()
+blocks = all_blocks(settings.sources)
+
+defs = dg.Definitions(
+    assets=corpus_assets(blocks, all_contracts(blocks)),
+    jobs=[refresh_job, everything_job],
+    schedules=[daily_refresh],
+    sensors=[sources_sensor(settings.sources), automation_sensor],
+    resources={
+        "warehouse": WarehouseResource(root=str(settings.warehouse)),
+        "sources": SourcesResource(folder=str(settings.sources)),
+        "tmdb": TmdbResource(base_url=settings.tmdb_base_url),
+    },
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,58 @@
+"""Resources: the warehouse that a run writes to, and where sources and services are."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from assets.settings import tmdb_api_key
+from pipelines.gateways.tmdb import TmdbClient
+from warehouse.store import Warehouse
+
+
+class WarehouseResource(dg.ConfigurableResource):
+    """The warehouse. A run holds its lock from start to end, so that two runs write one after the other."""
+
+    root: str
+
+    _warehouse: Warehouse | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[WarehouseResource, None, None]:
+        """Open the warehouse and hold its lock while the run lasts."""
+        self._warehouse = Warehouse(Path(self.root))
+        with self._warehouse.lock(on_wait=lambda holder: context.log.warning(f"waiting for another run: {holder}")):
+            yield self
+
+    @property
+    def store(self) -> Warehouse:
+        """The open warehouse."""
+        if self._warehouse is None:
+            raise RuntimeError("the warehouse is only open inside a run")
+        return self._warehouse
+
+
+class SourcesResource(dg.ConfigurableResource):
+    """The folder of catalogue files."""
+
+    folder: str
+
+    @property
+    def path(self) -> Path:
+        """The folder as a path."""
+        return Path(self.folder)
+
+
+class TmdbResource(dg.ConfigurableResource):
+    """TMDB's API. The key stays in the environment (TMDB_API_KEY) and never enters run configuration."""
+
+    base_url: str
+
+    def client(self) -> TmdbClient | None:
+        """A client, or None when there is no key."""
+        key = tmdb_api_key()
+        return TmdbClient(key, self.base_url) if key else None

@@ -1,0 +1,157 @@
+"""Running the assets from the command line: in this process, recorded in dagster's instance, with a display."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+
+from rich.console import Console
+
+from assets.build.plan import mark_complete
+from assets.settings import PROJECT, Settings
+from warehouse.store import Warehouse
+
+# What each group of --only stands for among the groups of assets.
+_GROUPS = {"raw": ("raw", "meta"), "core": ("core",), "eval": ("eval",)}
+
+
+class ConsoleDisplay:
+    """Steps as lines on a terminal: a spinner with what is being done while it lasts, one line when it ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status = console.status("starting")
+        self._is_live = console.is_terminal
+
+    def __enter__(self) -> ConsoleDisplay:
+        if self._is_live:
+            self._status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._status.stop()
+
+    def started(self, step: str) -> None:
+        """Show that a step has begun."""
+        self._status.update(f"[bold]{step}[/bold]")
+        if not self._is_live:
+            self._console.print(f"  {step} ...", highlight=False)
+
+    def told(self, step: str, text: str) -> None:
+        """Show what the step is doing; warnings and refusals stay on the screen."""
+        from rich.markup import escape
+
+        self._status.update(f"[bold]{step}[/bold]  {escape(text)[:110]}")
+        if any(word in text for word in ("refused", "not published", "skipped", "could not", "gone")):
+            self._console.print(f"    [yellow]{escape(text)}[/yellow]", highlight=False)
+
+    def finished(self, step: str, seconds: float, is_done: bool) -> None:
+        """Leave a line behind."""
+        mark = "[green]✓[/green]" if is_done else "[red]✗[/red]"
+        self._console.print(f"{mark} {step:<18} {seconds:6.1f} s", highlight=False)
+
+
+def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> int:
+    """Materialize the assets of `groups` (all when None); returns the exit code."""
+    console = Console(stderr=True)
+    if not settings.sources.is_dir():
+        console.print(f"[red]marquee: there is no folder of sources at {settings.sources}[/red]", highlight=False)
+        return 2
+    started = time.monotonic()
+    os.environ["MARQUEE_SOURCES"], os.environ["MARQUEE_WAREHOUSE"] = str(settings.sources), str(settings.warehouse)
+    with ConsoleDisplay(console) as display:
+        # Two runs write one after the other; the second waits here, before it looks at anything.
+        waiting = Warehouse(settings.warehouse).lock(
+            on_wait=lambda holder: console.print(f"waiting for another run: {holder}", highlight=False)
+        )
+        with waiting:
+            # dagster.yaml names its folders relative to the checkout.
+            with chdir(PROJECT):
+                problems = _execute(display, groups, full)
+            if not problems and groups is None:
+                mark_complete(settings.warehouse)
+    if problems:
+        for problem in problems:
+            console.print(f"[red]✗ {problem}[/red]", highlight=False, markup=True)
+        console.print("what was published before stays published", highlight=False)
+        return 1
+    _say_what_was_built(settings, time.monotonic() - started)
+    return 0
+
+
+def _execute(display: ConsoleDisplay, groups: Sequence[str] | None, full: bool) -> list[str]:
+    """Run the job; returns what went wrong, in words."""
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
+
+    from assets.automation import EVERYTHING_JOB
+    from assets.definitions import defs
+    from assets.progress import DISPLAY
+
+    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT)
+    instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home)))
+    graph = defs.resolve_asset_graph()
+    wanted = {name for group in groups or _GROUPS for name in _GROUPS[group]}
+    keys = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name in wanted]
+    ops = ("read_sources", "normalise", "link_records", "fuse")
+    token = DISPLAY.set(display)
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    try:
+        result = defs.resolve_job_def(EVERYTHING_JOB).execute_in_process(
+            run_config={
+                "ops": {op: {"config": {"full": full}} for op in ops},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            instance=instance,
+            asset_selection=keys,
+            raise_on_error=False,
+            tags={"marquee/started_by": "command line"},
+        )
+    finally:
+        DISPLAY.reset(token)
+        instance.dispose()
+    return _problems(result)
+
+
+def _problems(result) -> list[str]:
+    from rich.markup import escape
+
+    found = [
+        f"{check.asset_key.to_user_string()}.{check.check_name}: {check.description or 'failed'}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.severity.value == "ERROR"
+    ]
+    if not found and not result.success:
+        for event in result.filter_events(lambda event: event.is_step_failure):
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            found.append(f"{event.step_key}: {cause.message.strip() if cause else 'failed'}")
+    return [escape(problem) for problem in found] or ([] if result.success else ["the run failed"])
+
+
+def _say_what_was_built(settings: Settings, seconds: float) -> None:
+    from warehouse.sql import query, tables
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    rows = {row["name"]: row["rows"] for row in tables(settings.warehouse).iter_rows(named=True)}
+    console.print()
+    if "core_movies" in rows:
+        records = rows.get("core_title_records", 0)
+        read = query(
+            settings.warehouse, "SELECT count(DISTINCT source) s, count(DISTINCT file) f, coalesce(sum(rows_in), 0) n FROM meta_row_accounting"
+        ).row(0)
+        console.print(f"{rows['core_movies']:,} films from {records:,} records of {read[0]} sources ({read[1]} files, {read[2]:,} rows) in {seconds:.0f} s")
+        console.print(f"{rows.get('core_movies_complete', 0):,} of them complete (director, cast, genre and plot); {rows.get('raw_rejects', 0):,} rows rejected, in raw_rejects")
+    console.print(f"warehouse: {settings.warehouse}", highlight=False, soft_wrap=True)
+    option = "" if settings.warehouse == PROJECT / "data" / "warehouse" else f" --warehouse {settings.warehouse}"
+    console.print("try:", highlight=False)
+    for text in (
+        "SELECT title, year, directors, source_count FROM core_movies ORDER BY source_count DESC, votes DESC LIMIT 10",
+        "SELECT source, count(*) AS records, count(DISTINCT movie_id) AS films FROM core_movie_links GROUP BY source ORDER BY records DESC",
+    ):
+        console.print(f'  .venv/bin/marquee sql{option} "{text}"', highlight=False, soft_wrap=True)
