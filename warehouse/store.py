@@ -1,11 +1,11 @@
 """The store: every table is a Delta table; readers see the version that was published last.
 
-Belongs here: writing, merging, replacing, publishing, reading, rolling back and vacuuming tables of a warehouse folder.
-Does not belong here: what a table means (`warehouse/tables/`), the Delta library (`warehouse/delta.py`), the catalogue
-(`warehouse/catalog.py`), queries (`warehouse/sql.py`).
+Belongs here: writing, merging, replacing, publishing, reading, rolling back and vacuuming tables of a
+warehouse folder. Does not belong here: what a table means (`warehouse/tables/`), the Delta library
+(`warehouse/delta.py`), the catalogue (`warehouse/catalog.py`), queries (`warehouse/sql.py`).
 
-Write-audit-publish: `write`, `merge` and `replace` make a new version that nobody reads until `publish` pins it. A crash
-at any point leaves the pinned versions whole. The order of rows is no part of a table's content.
+Write-audit-publish: `write`, `merge` and `replace` make a new version that nobody reads until `publish` pins
+it. A crash at any point leaves the pinned versions whole. The order of rows is no part of a table's content.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ ATTEMPTS = 8
 
 _METADATA_KEY = "marquee"
 
-# The Delta library cannot address folders with these in their path (or, for * and ?, DuckDB takes them for patterns).
+# The Delta library cannot address folders with these in their path (or, for * and ?, DuckDB takes them for
+# patterns).
 _UNUSABLE_IN_PATH = re.compile(r"[\[\]^|\\*?\x00-\x1f]|%[0-9a-fA-F]{2}")
 
 # Left by writers that were killed: unfinished files end in #<number> or .tmp.
@@ -86,9 +87,10 @@ class NoSuchTable(StoreError):
 class Commit:
     """What one write did.
 
-    `rows` is the table's row count afterwards. `rows_upserted` counts rows written because they are new or differ (all
-    of them for `write`, `replace` and `rollback`), `rows_deleted` the rows that were removed (for those three: all that
-    stood where the new ones are). `changed` is False when there was nothing to do and `version` is an old one.
+    `rows` is the table's row count afterwards. `rows_upserted` counts rows written because they are new or
+    differ (all of them for `write`, `replace` and `rollback`), `rows_deleted` the rows that were removed (for
+    those three: all that stood where the new ones are). `changed` is False when there was nothing to do and
+    `version` is an old one.
     """
 
     table: str
@@ -119,8 +121,8 @@ class _Change:
 class Warehouse:
     """A folder of tables.
 
-    Making the object touches nothing on disk. Raises ValueError when the folder's path has characters that the Delta
-    library cannot address.
+    Making the object touches nothing on disk. Raises ValueError when the folder's path has characters that
+    the Delta library cannot address.
     """
 
     def __init__(self, root: Path) -> None:
@@ -128,13 +130,13 @@ class Warehouse:
         if found := _UNUSABLE_IN_PATH.search(str(self.root)):
             raise ValueError(f"{self.root}: a warehouse cannot stand in a path with {found.group()!r} in it")
 
-    # -- writing ---------------------------------------------------------------------------------------------------
+    # -- writing -------------------------------------------------------------------------------------------
 
     def lock(self, on_wait: Callable[[str], None] | None = None) -> AbstractContextManager[None]:
         """Hold the warehouse for one writing run; a second process waits.
 
-        `on_wait` is called once with who holds it, in words, if it is not free. Re-entrant inside a process. The kernel
-        frees the lock of a process that dies.
+        `on_wait` is called once with who holds it, in words, if it is not free. Re-entrant inside a process.
+        The kernel frees the lock of a process that dies.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         return process_lock(self.root / LOCK_FILE, on_wait)
@@ -142,8 +144,8 @@ class Warehouse:
     def write(self, table: Table, frame: pl.DataFrame, metadata: Mapping[str, Any] | None = None) -> Commit:
         """Make `frame` the whole content of `table`, in one new version, unless the latest has the same rows.
 
-        `metadata` (JSON values) is kept with the version. Raises ContractViolation when `frame` breaks the contract,
-        StoreError when it cannot be written.
+        `metadata` (JSON values) is kept with the version. Raises ContractViolation when `frame` breaks the
+        contract, StoreError when it cannot be written.
         """
         rows = _sorted(table, _writable(table).check(frame))
 
@@ -164,9 +166,10 @@ class Warehouse:
     ) -> Commit:
         """Insert or update `upserts` and remove the rows whose keys are in `deletes`, in one commit.
 
-        `upserts` has the table's columns, `deletes` at least its key. Rows equal to the stored ones are not rewritten;
-        keys to delete that are not stored are ignored; a missing table is created. Raises ContractViolation when
-        `upserts` breaks the contract, a key is null or stands in both frames, StoreError when it cannot be written.
+        `upserts` has the table's columns, `deletes` at least its key. Rows equal to the stored ones are not
+        rewritten; keys to delete that are not stored are ignored; a missing table is created. Raises
+        ContractViolation when `upserts` breaks the contract, a key is null or stands in both frames,
+        StoreError when it cannot be written.
         """
         rows = _writable(table).check(upserts)
         gone = _keys(table, table.empty() if deletes is None else deletes)
@@ -214,8 +217,8 @@ class Warehouse:
     ) -> Commit:
         """Replace the rows whose `column` is `value` by `frame`, in one commit; an empty frame removes them.
 
-        Raises ContractViolation when `frame` breaks the contract, holds another value in `column` or a key that
-        remaining rows have; KeyError when there is no such column; StoreError when it cannot be written.
+        Raises ContractViolation when `frame` breaks the contract, holds another value in `column` or a key
+        that remaining rows have; KeyError when there is no such column; StoreError when it cannot be written.
         """
         if table.column(column).dtype != pl.String:
             raise ContractViolation(
@@ -260,9 +263,9 @@ class Warehouse:
     ) -> None:
         """Show readers the latest (or the given) versions of `names`: all of them, or none if anything fails.
 
-        `contracts`, when given, are all contracts of the warehouse, dynamic ones included: they supply comments,
-        columns that older versions lack, and the views. Raises NoSuchTable for a table or version that does not exist,
-        CatalogError when a view does not hold or the files cannot be written.
+        `contracts`, when given, are all contracts of the warehouse, dynamic ones included: they supply
+        comments, columns that older versions lack, and the views. Raises NoSuchTable for a table or version
+        that does not exist, CatalogError when a view does not hold or the files cannot be written.
         """
         wanted = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names)
         entries = {name: self._entry(name, version) for name, version in wanted.items()}
@@ -285,7 +288,9 @@ class Warehouse:
         publish(self.root, change)
 
     def rollback(self, name: str, version: int, metadata: Mapping[str, Any] | None = None) -> Commit:
-        """Make a new version with the content of `version`, and publish it. Raises NoSuchTable when it is gone."""
+        """Make a new version with the content of `version`, and publish it. Raises NoSuchTable when it is
+        gone.
+        """
         old = self._opened(name, version)
         missing = [file for file in old.files if not file.is_file()]
         if missing:
@@ -304,8 +309,8 @@ class Warehouse:
     def vacuum(self, keep_versions: int = 10, keep_days: float = 7) -> list[Path]:
         """Remove data files that no kept version uses, and return them.
 
-        Kept are the last `keep_versions` versions of every table, the published one, and every file that was made, or
-        was still in use, less than `keep_days` ago. Raises StoreError when a file cannot be removed.
+        Kept are the last `keep_versions` versions of every table, the published one, and every file that was
+        made, or was still in use, less than `keep_days` ago. Raises StoreError when a file cannot be removed.
         """
         removed: list[Path] = []
         with self.lock():
@@ -326,7 +331,7 @@ class Warehouse:
                             removed.append(path)
         return removed
 
-    # -- reading ---------------------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
         """Names of all tables that have a version, published or not."""
@@ -374,7 +379,9 @@ class Warehouse:
     def read(
         self, name: str, columns: Sequence[str] | None = None, version: int | None = None
     ) -> pl.DataFrame:
-        """The rows of `name` (published version by default), in no particular order. Raises NoSuchTable, StoreError."""
+        """The rows of `name` (published version by default), in no particular order. Raises NoSuchTable,
+        StoreError.
+        """
         lazy = self.scan(name, version)
         try:
             if columns is not None:
@@ -389,8 +396,8 @@ class Warehouse:
     def history(self, name: str) -> pl.DataFrame:
         """Every version of `name`, newest first.
 
-        Columns: version, timestamp (UTC), operation, rows, rows_upserted, rows_deleted, is_published, metadata (JSON as
-        given to the write), engine. Raises NoSuchTable.
+        Columns: version, timestamp (UTC), operation, rows, rows_upserted, rows_deleted, is_published,
+        metadata (JSON as given to the write), engine. Raises NoSuchTable.
         """
         published = self.published(name)
         lines = []
@@ -411,7 +418,7 @@ class Warehouse:
             )
         return pl.DataFrame(lines, schema=_HISTORY).with_columns(pl.from_epoch("timestamp", time_unit="ms"))
 
-    # -- inside ----------------------------------------------------------------------------------------------------
+    # -- inside --------------------------------------------------------------------------------------------
 
     def _folder(self, name: str) -> Path:
         folder = table_folder(self.root, name)
@@ -498,7 +505,9 @@ def _fitted(table: Table, stored: pl.DataFrame) -> pl.DataFrame:
 
 
 def _keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
-    """The distinct keys of `rows`, in the contract's types. Raises ContractViolation when there is none to merge on."""
+    """The distinct keys of `rows`, in the contract's types. Raises ContractViolation when there is none to
+    merge on.
+    """
     if not table.key:
         raise ContractViolation(f"{table.name}: has no key to merge on")
     missing = [column for column in table.key if column not in rows.columns]

@@ -19,6 +19,7 @@ Int = NDArray[np.int64]
 _DIRECTORS = 3
 _CAST = 6
 _UNKNOWN_YEAR = -1
+_FEW_YEARS = 5
 _BITS_PER_LEVEL = 4
 
 # Columns of a record that the rules look at.
@@ -86,7 +87,11 @@ def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
                 pl.col("title_key").str.extract_all(r"\d+").list.sort().list.join(" ").replace("", None)
             ).to_series()
         ),
-        kind=_hashes(records["kind"]),
+        # Sources draw the line between film, television film and video in many ways; only a short is never a feature.
+        kind=records.select(pl.when(pl.col("kind") == "short").then(2).when(pl.col("kind").is_not_null()).then(1).otherwise(0))
+        .to_series()
+        .cast(pl.Int64)
+        .to_numpy(),
         runtime=records["runtime_min"].fill_null(0).cast(pl.Int64).to_numpy(),
         genres=_bits(records["genres"]),
         directors=_people(records["directors"], _DIRECTORS),
@@ -144,7 +149,7 @@ def levels(encoded: Encoded, a: Int, b: Int, title: NDArray[np.int8]) -> NDArray
     kind_a, kind_b = e.kind[a], e.kind[b]
     found = {
         "title": title,
-        "year": _pick([~no_year & (gap == 0), ~no_year & (gap == 1), ~no_year & (gap == 2), ~no_year], 4),
+        "year": np.where(no_year, 5, _pick([gap == 0, gap == 1, gap == 2, gap <= _FEW_YEARS], 4)).astype(np.int8),
         "rarity": _pick([rarity <= 1, rarity == 2, rarity <= 5], 3),
         "length": _pick([length <= 5, length <= 12], 2),
         "numbers": _pick(

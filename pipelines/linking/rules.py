@@ -40,25 +40,26 @@ def _rule(name: str, **levels: float) -> Rule:
     return Rule(name, tuple(Level(level.replace("_", " "), bits) for level, bits in levels.items()))
 
 
-BIAS_BITS = -7.8
+BIAS_BITS = -5.3
 
 RULES: tuple[Rule, ...] = (
     # Best agreement between any two titles of the records.
-    _rule("title", same=4.7, alias=5.5, half=-0.9, very_close=0.5, close=0.5, similar=-3.4, different=-6.9),
-    _rule("year", same=4.4, one_apart=-0.7, two_apart=-3.8, far_apart=-10.0, unknown=0.0),
+    _rule("title", same=7.0, alias=7.2, half=0.8, very_close=-0.4, close=-1.9, similar=-4.5, different=-8.2),
+    _rule("year", same=4.3, one_apart=-1.0, two_apart=-4.6, few_apart=-8.0, far_apart=-18.0, unknown=-3.0),
     # In how many different years films of this name appeared: agreeing on a rare title says more.
-    _rule("rarity", unique=1.6, two_years=1.2, few_years=-0.6, many_years=-2.3),
+    _rule("rarity", unique=1.9, two_years=1.7, few_years=-1.0, many_years=-2.7),
     # Longer titles agree by accident less often.
-    _rule("length", short=-0.9, medium=0.1, long=0.8),
+    _rule("length", short=-0.8, medium=-0.2, long=1.1),
     # Sequels differ by a number and little else.
-    _rule("numbers", none=1.4, same=2.4, missing=-0.3, different=-3.5),
-    _rule("directors", same=4.3, shared=1.6, different=-2.3, unknown=0.0),
-    _rule("cast", several=6.5, one=1.9, none=-0.1, unknown=0.0),
-    _rule("runtime", same=0.1, close=-3.6, near=-5.6, far=-6.7, unknown=0.0),
-    _rule("genres", same=4.2, most=2.4, some=0.5, none=-3.5, unknown=0.0),
-    _rule("kind", same=0.5, different=-5.0, unknown=0.0),
+    _rule("numbers", none=0.2, same=1.2, missing=0.9, different=-2.4),
+    _rule("directors", same=6.5, shared=1.6, different=-1.1, unknown=0.0),
+    _rule("cast", several=5.0, one=1.8, none=-1.1, unknown=0.0),
+    _rule("runtime", same=-0.4, close=-3.3, near=-6.1, far=-6.5, unknown=0.0),
+    _rule("genres", same=2.1, most=0.1, some=-1.7, none=-5.8, unknown=0.0),
+    # A short film against a longer one.
+    _rule("kind", same=0.0, different=-4.0, unknown=0.0),
     # One source seldom lists a film twice; two entries of one name there are mostly two films.
-    _rule("sources", different=0.0, same=-13.8),
+    _rule("sources", different=0.0, same=-12.0),
     _rule("imdb_id", same=14, different=-10, unknown=0),
     _rule("tmdb_id", same=12, different=-7, unknown=0),
     _rule("movielens_id", same=14, different=-10, unknown=0),
