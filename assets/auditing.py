@@ -40,9 +40,7 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     suite = SUITES.get(table.name)
     expectations = suite.expectations if suite else ()
     return [
-        dg.AssetCheckSpec(
-            check.name, asset=table.name, blocking=check.severity == "ERROR", description=check.meaning
-        )
+        dg.AssetCheckSpec(check.name, asset=table.name, blocking=check.severity == "ERROR", description=check.meaning)
         for check in (*expectations, *_across().get(table.name, ()))
     ]
 
@@ -84,11 +82,16 @@ def audit(warehouse: Warehouse, commits: Mapping[str, Commit], teller: Teller) -
                         limits = baseline(suite, before)
                 outcomes += [(name, outcome) for outcome in audit_table(suite, query, limits)]
             elif suite:
-                outcomes += [(name, _held(name, each.name, each.severity, each.meaning, commits[name])) for each in suite.expectations]
+                outcomes += [
+                    (name, _held(name, each.name, each.severity, each.meaning, commits[name]))
+                    for each in suite.expectations
+                ]
             if fresh & {need for check in across for need in check.needs}:
                 outcomes += [(name, outcome) for outcome in audit_across(across, query, known)]
             else:
-                outcomes += [(name, _held(name, each.name, each.severity, each.meaning, commits[name])) for each in across]
+                outcomes += [
+                    (name, _held(name, each.name, each.severity, each.meaning, commits[name])) for each in across
+                ]
     return outcomes
 
 

@@ -61,7 +61,9 @@ def _groups(value: str | None) -> list[str] | None:
     groups = [name.strip() for name in value.split(",") if name.strip()]
     unknown = [name for name in groups if name not in GROUPS]
     if unknown or not groups:
-        raise click.BadParameter(f"{', '.join(unknown) or 'nothing'}: choose among {', '.join(GROUPS)}", param_hint="--only")
+        raise click.BadParameter(
+            f"{', '.join(unknown) or 'nothing'}: choose among {', '.join(GROUPS)}", param_hint="--only"
+        )
     return groups
 
 
@@ -151,7 +153,11 @@ def rollback(settings: Settings, table: str, version: int) -> None:
 
 
 @main.command()
-@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where the HTML report goes [WAREHOUSE/report_quality.html].")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the HTML report goes [WAREHOUSE/report_quality.html].",
+)
 @_folders
 def check(settings: Settings, report: Path | None) -> None:
     """Run all data-quality checks on the published tables; exit 1 when one of severity ERROR fails."""
@@ -164,7 +170,10 @@ def check(settings: Settings, report: Path | None) -> None:
         by_status[outcome.status] = by_status.get(outcome.status, 0) + 1
         if outcome.status != "passed":
             color = "red" if outcome.is_blocking else "yellow"
-            click.secho(f"{outcome.status:8} {outcome.severity:5} {outcome.table}.{outcome.check}: {outcome.error or outcome.observed}", fg=color)
+            click.secho(
+                f"{outcome.status:8} {outcome.severity:5} {outcome.table}.{outcome.check}: {outcome.error or outcome.observed}",
+                fg=color,
+            )
             for example in outcome.examples:
                 click.echo(f"         {example}")
     click.echo(", ".join(f"{number} {status}" for status, number in sorted(by_status.items())) + f"; report: {target}")
@@ -180,7 +189,9 @@ def synth(out: Path, movies: int, seed: int) -> None:
     from pipelines.synth.pack import write_pack
 
     summary = write_pack(out, movies=movies, seed=seed, progress=lambda text: click.echo(text, err=True))
-    click.echo(f"{summary.records:,} records of {summary.films:,} films in {out}")
+    click.echo(
+        f"{sum(summary.records.values()):,} records of {summary.movies:,} films in {out}, from {len(summary.records)} catalogues"
+    )
 
 
 @main.command()
@@ -241,7 +252,7 @@ def _words(value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

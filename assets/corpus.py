@@ -56,7 +56,11 @@ class BuildConfig(dg.Config):
 
 
 def _publish(
-    warehouse: Warehouse, contracts: Contracts, built: Built, teller: Teller, extra: Mapping[str, Any] | None = None
+    warehouse: Warehouse,
+    contracts: Contracts,
+    built: Built,
+    teller: Teller,
+    extra: Mapping[str, Any] | None = None,
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """Audit the new versions; publish and report them when every blocking check holds."""
     commits = {commit.table: commit for commit in built.commits}
@@ -67,19 +71,31 @@ def _publish(
         return
     warehouse.publish({name: commit.version for name, commit in commits.items()}, contracts)
     for name, commit in commits.items():
-        yield materialized(warehouse, contracts[name], commit, teller.seconds, {**built.counts, **(extra or {}).get(name, {})})
+        yield materialized(
+            warehouse,
+            contracts[name],
+            commit,
+            teller.seconds,
+            {**built.counts, **(extra or {}).get(name, {})},
+        )
 
 
 def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> list[dg.AssetsDefinition]:
     """Every asset of the corpus, over the sources that `blocks` describe."""
-    raw = {name: raw_titles(name, f"Film records as {block.title or name} states them.", block.licence) for name, block in blocks.items()}
+    raw = {
+        name: raw_titles(name, f"Film records as {block.title or name} states them.", block.licence)
+        for name, block in blocks.items()
+    }
     raw_names = [table.name for table in raw.values()]
     reading = f"reader {READER_VERSION}"
 
     @dg.multi_asset(
         name="read_sources",
         specs=[
-            *(table_spec(table, [], f"{reading}, block {blocks[name].hash[:8]}", group="raw") for name, table in raw.items()),
+            *(
+                table_spec(table, [], f"{reading}, block {blocks[name].hash[:8]}", group="raw")
+                for name, table in raw.items()
+            ),
             *(table_spec(table, raw_names, reading) for table in (RAW_REJECTS, META_ROW_ACCOUNTING, META_SOURCE_FILES)),
         ],
         check_specs=[
@@ -99,7 +115,10 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
         pool=POOL,
     )
     def read_sources(
-        context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource, sources: SourcesResource
+        context: dg.AssetExecutionContext,
+        config: BuildConfig,
+        warehouse: WarehouseResource,
+        sources: SourcesResource,
     ):
         asked = {key.to_user_string() for key in context.selected_asset_keys}
         some = {name: block for name, block in blocks.items() if raw_table_name(name) in asked}
@@ -122,7 +141,14 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
 
     @dg.multi_asset(
         name="normalise",
-        specs=[table_spec(CORE_TITLE_RECORDS, raw_names, f"normaliser {NORMALISE_VERSION}, keys {KEYS_VERSION}", ON_NEW_INPUTS)],
+        specs=[
+            table_spec(
+                CORE_TITLE_RECORDS,
+                raw_names,
+                f"normaliser {NORMALISE_VERSION}, keys {KEYS_VERSION}",
+                ON_NEW_INPUTS,
+            )
+        ],
         check_specs=auditing.check_specs(CORE_TITLE_RECORDS),
         pool=POOL,
     )
@@ -136,18 +162,32 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     @dg.multi_asset(
         name="link_records",
         specs=[
-            table_spec(CORE_RECORD_PAIRS, [CORE_TITLE_RECORDS.name], linking, ON_NEW_INPUTS, kinds=("polars", "deltalake", "scipy")),
+            table_spec(
+                CORE_RECORD_PAIRS,
+                [CORE_TITLE_RECORDS.name],
+                linking,
+                ON_NEW_INPUTS,
+                kinds=("polars", "deltalake", "scipy"),
+            ),
             table_spec(CORE_MOVIE_LINKS, [CORE_RECORD_PAIRS.name, CORE_TITLE_RECORDS.name], linking, ON_NEW_INPUTS),
             table_spec(CORE_MOVIE_ID_HISTORY, [CORE_MOVIE_LINKS.name], linking, ON_NEW_INPUTS),
         ],
-        check_specs=[spec for table in (CORE_RECORD_PAIRS, CORE_MOVIE_LINKS, CORE_MOVIE_ID_HISTORY) for spec in auditing.check_specs(table)],
+        check_specs=[
+            spec
+            for table in (CORE_RECORD_PAIRS, CORE_MOVIE_LINKS, CORE_MOVIE_ID_HISTORY)
+            for spec in auditing.check_specs(table)
+        ],
         pool=POOL,
     )
     def link_records(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
         with step(context, "link") as teller:
             built = build.build_links(warehouse.store, datetime.now(UTC).replace(tzinfo=None), config.full, teller)
             yield from _publish(
-                warehouse.store, contracts, built, teller, {CORE_MOVIE_LINKS.name: pictures.links(warehouse.store, built)}
+                warehouse.store,
+                contracts,
+                built,
+                teller,
+                {CORE_MOVIE_LINKS.name: pictures.links(warehouse.store, built)},
             )
 
     @dg.multi_asset(
@@ -171,7 +211,9 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
             client = tmdb.client()
             if client is None:
                 teller("skipped: TMDB_API_KEY is not set")
-            built = enrichment.build_tmdb_details(warehouse.store, client, datetime.now(UTC).replace(tzinfo=None), teller)
+            built = enrichment.build_tmdb_details(
+                warehouse.store, client, datetime.now(UTC).replace(tzinfo=None), teller
+            )
             yield from _publish(warehouse.store, contracts, built, teller)
 
     fusing = f"policy {POLICY_VERSION}"
@@ -195,12 +237,21 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     def fuse(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
         with step(context, "fuse") as teller:
             reliability = {
-                name: DEFAULT_RELIABILITY if block.reliability is None else block.reliability for name, block in blocks.items()
+                name: DEFAULT_RELIABILITY if block.reliability is None else block.reliability
+                for name, block in blocks.items()
             }
             built = build.build_movies(warehouse.store, reliability, config.full, teller)
-            yield from _publish(warehouse.store, contracts, built, teller, {CORE_MOVIES.name: pictures.films(warehouse.store, built)})
+            yield from _publish(
+                warehouse.store,
+                contracts,
+                built,
+                teller,
+                {CORE_MOVIES.name: pictures.films(warehouse.store, built)},
+            )
             if warehouse.store.published(CORE_MOVIES.name) is not None:
-                yield dg.MaterializeResult(asset_key=CORE_MOVIES_COMPLETE.name, metadata=pictures.complete(warehouse.store))
+                yield dg.MaterializeResult(
+                    asset_key=CORE_MOVIES_COMPLETE.name, metadata=pictures.complete(warehouse.store)
+                )
 
     @dg.multi_asset(
         name="evaluate_linking",
@@ -215,7 +266,11 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
         with step(context, "evaluate linking") as teller:
             built = evaluation.build_evaluation(warehouse.store, blocks, teller)
             yield from _publish(
-                warehouse.store, contracts, built, teller, {EVAL_ENTITY_RESOLUTION.name: pictures.resolution(warehouse.store, built)}
+                warehouse.store,
+                contracts,
+                built,
+                teller,
+                {EVAL_ENTITY_RESOLUTION.name: pictures.resolution(warehouse.store, built)},
             )
 
     return [read_sources, normalise, link_records, ask_tmdb, fuse, evaluate_linking]

@@ -46,14 +46,21 @@ def _bars(axes: Any, labels: list[str], values: list[float], title: str, color: 
 
 def sources(outcomes: Mapping[str, SourceOutcome]) -> dict[str, Any]:
     """Rows kept and rejected by source, the largest first."""
-    largest = sorted((o for o in outcomes.values() if o.rows_kept or o.rows_rejected), key=lambda o: -o.rows_kept)[:_BARS_MAX]
+    largest = sorted((o for o in outcomes.values() if o.rows_kept or o.rows_rejected), key=lambda o: -o.rows_kept)[
+        :_BARS_MAX
+    ]
     if not largest:
         return {}
 
     def draw(axes: Any) -> None:
         names = [o.source for o in largest]
         _bars(axes, names, [o.rows_kept for o in largest], "Rows kept (blue) and rejected (red) by source")
-        axes.barh(names[::-1], [o.rows_rejected for o in largest][::-1], left=[o.rows_kept for o in largest][::-1], color=_RED)
+        axes.barh(
+            names[::-1],
+            [o.rows_rejected for o in largest][::-1],
+            left=[o.rows_kept for o in largest][::-1],
+            color=_RED,
+        )
 
     return {"rows by source": _drawn(draw, 1 + 0.22 * len(largest))}
 
@@ -63,10 +70,21 @@ def links(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     commit = next(commit for commit in built.commits if commit.table == CORE_MOVIE_LINKS.name)
     if not commit.changed:
         return {}
-    counts = warehouse.scan(CORE_MOVIE_LINKS.name, commit.version).group_by("method").len().sort("len", descending=True).collect()
+    counts = (
+        warehouse.scan(CORE_MOVIE_LINKS.name, commit.version)
+        .group_by("method")
+        .len()
+        .sort("len", descending=True)
+        .collect()
+    )
     return {
         "records by method": _drawn(
-            lambda axes: _bars(axes, counts["method"].to_list(), counts["len"].to_list(), "Records by the evidence that linked them"),
+            lambda axes: _bars(
+                axes,
+                counts["method"].to_list(),
+                counts["len"].to_list(),
+                "Records by the evidence that linked them",
+            ),
             2.2,
         )
     }
@@ -100,7 +118,9 @@ def films(warehouse: Warehouse, built: Built) -> dict[str, Any]:
 
 def complete(warehouse: Warehouse) -> dict[str, Any]:
     """Row count of the complete films."""
-    counts = warehouse.scan(CORE_MOVIES.name).select(pl.col("is_complete").sum().alias("complete"), films=pl.len()).collect()
+    counts = (
+        warehouse.scan(CORE_MOVIES.name).select(pl.col("is_complete").sum().alias("complete"), films=pl.len()).collect()
+    )
     number, films = counts.row(0)
     return {"dagster/row_count": int(number), "share of all films": number / films if films else 0.0}
 
@@ -120,7 +140,14 @@ def resolution(warehouse: Warehouse, built: Built) -> dict[str, Any]:
                 if (row := some.get(name)) is None:
                     continue
                 axes.plot([row["ci_low"], row["ci_high"]], [position + shift] * 2, color=color, linewidth=2)
-                axes.plot(row["value"], position + shift, "o", color=color, markersize=4, label=metric if position == 0 else None)
+                axes.plot(
+                    row["value"],
+                    position + shift,
+                    "o",
+                    color=color,
+                    markersize=4,
+                    label=metric if position == 0 else None,
+                )
         axes.set_yticks(range(len(largest)), labels=largest[::-1], fontsize=8)
         axes.set_title("Pairwise precision and recall by source pair, 95 % intervals", loc="left", fontsize=10)
         axes.legend(frameon=False, fontsize=8)

@@ -25,7 +25,9 @@ class WarehouseResource(dg.ConfigurableResource):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[WarehouseResource, None, None]:
         """Open the warehouse and hold its lock while the run lasts."""
         self._warehouse = Warehouse(Path(self.root))
-        with self._warehouse.lock(on_wait=lambda holder: context.log.warning(f"waiting for another run: {holder}")):
+        with self._warehouse.lock(
+            on_wait=lambda holder: dg.get_dagster_logger().warning(f"waiting for another run: {holder}")
+        ):
             yield self
 
     @property

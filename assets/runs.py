@@ -63,7 +63,10 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> 
         console.print(f"[red]marquee: there is no folder of sources at {settings.sources}[/red]", highlight=False)
         return 2
     started = time.monotonic()
-    os.environ["MARQUEE_SOURCES"], os.environ["MARQUEE_WAREHOUSE"] = str(settings.sources), str(settings.warehouse)
+    os.environ["MARQUEE_SOURCES"], os.environ["MARQUEE_WAREHOUSE"] = (
+        str(settings.sources),
+        str(settings.warehouse),
+    )
     with ConsoleDisplay(console) as display:
         # Two runs write one after the other; the second waits here, before it looks at anything.
         waiting = Warehouse(settings.warehouse).lock(
@@ -143,10 +146,15 @@ def _say_what_was_built(settings: Settings, seconds: float) -> None:
     if "core_movies" in rows:
         records = rows.get("core_title_records", 0)
         read = query(
-            settings.warehouse, "SELECT count(DISTINCT source) s, count(DISTINCT file) f, coalesce(sum(rows_in), 0) n FROM meta_row_accounting"
+            settings.warehouse,
+            "SELECT count(DISTINCT source) s, count(DISTINCT file) f, coalesce(sum(rows_in), 0) n FROM meta_row_accounting",
         ).row(0)
-        console.print(f"{rows['core_movies']:,} films from {records:,} records of {read[0]} sources ({read[1]} files, {read[2]:,} rows) in {seconds:.0f} s")
-        console.print(f"{rows.get('core_movies_complete', 0):,} of them complete (director, cast, genre and plot); {rows.get('raw_rejects', 0):,} rows rejected, in raw_rejects")
+        console.print(
+            f"{rows['core_movies']:,} films from {records:,} records of {read[0]} sources ({read[1]} files, {read[2]:,} rows) in {seconds:.0f} s"
+        )
+        console.print(
+            f"{rows.get('core_movies_complete', 0):,} of them complete (director, cast, genre and plot); {rows.get('raw_rejects', 0):,} rows rejected, in raw_rejects"
+        )
     console.print(f"warehouse: {settings.warehouse}", highlight=False, soft_wrap=True)
     option = "" if settings.warehouse == PROJECT / "data" / "warehouse" else f" --warehouse {settings.warehouse}"
     console.print("try:", highlight=False)

@@ -30,7 +30,9 @@ class Settings:
         data = PROJECT / "data"
         return cls(
             sources=Path(sources or os.environ.get("MARQUEE_SOURCES") or data / "sources").expanduser().absolute(),
-            warehouse=Path(warehouse or os.environ.get("MARQUEE_WAREHOUSE") or data / "warehouse").expanduser().absolute(),
+            warehouse=Path(warehouse or os.environ.get("MARQUEE_WAREHOUSE") or data / "warehouse")
+            .expanduser()
+            .absolute(),
             tmdb_base_url=os.environ.get("TMDB_BASE_URL") or "https://api.themoviedb.org/3",
         )
 

@@ -45,7 +45,10 @@ def table_spec(
     group: str | None = None,
 ) -> dg.AssetSpec:
     """Spec of the asset that makes `table`; asset and table share one name."""
-    metadata: dict[str, Any] = {"dagster/column_schema": table_schema(table), "dagster/table_name": table.name}
+    metadata: dict[str, Any] = {
+        "dagster/column_schema": table_schema(table),
+        "dagster/table_name": table.name,
+    }
     if table.licence:
         metadata["licence"] = table.licence
     return dg.AssetSpec(
@@ -88,7 +91,9 @@ def preview(rows: pl.LazyFrame) -> str:
     frame = rows.head(_PREVIEW_ROWS).collect()
 
     def cell(value: Any) -> str:
-        text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, pl.Series)) else str(value)
+        text = (
+            "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, pl.Series)) else str(value)
+        )
         text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
         return text if len(text) <= _PREVIEW_CHARACTERS else text[:_PREVIEW_CHARACTERS] + "…"
 

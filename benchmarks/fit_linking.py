@@ -57,7 +57,9 @@ def main(root: Path) -> None:
     hidden = hide_ids(records)
     found = blocking.occurrences(hidden)
     pairs = blocking.candidate_pairs(hidden, found)
-    levels = compare.levels(compare.encode(hidden, blocking.rarity(found, hidden.height)), pairs.a, pairs.b, pairs.title)
+    levels = compare.levels(
+        compare.encode(hidden, blocking.rarity(found, hidden.height)), pairs.a, pairs.b, pairs.title
+    )
     film = records["imdb_id"].rank("dense").cast(pl.Int64).to_numpy()
     true = (film[pairs.a] == film[pairs.b]).astype(float)
     columns, names, offset = [], [], np.zeros(pairs.count)
@@ -66,7 +68,12 @@ def main(root: Path) -> None:
             hit = levels[:, i] == j
             if (rule.name, level.name) in FIXED:
                 offset += hit * FIXED[rule.name, level.name] * np.log(2)
-            elif rule.name not in ID_RULES and level.name != "unknown" and not (rule.name == "sources" and j == 0) and hit.any():
+            elif (
+                rule.name not in ID_RULES
+                and level.name != "unknown"
+                and not (rule.name == "sources" and j == 0)
+                and hit.any()
+            ):
                 columns.append(hit)
                 names.append((rule.name, level.name))
     x = np.stack([*columns, np.ones(pairs.count)], axis=1).astype(float)
@@ -76,8 +83,14 @@ def main(root: Path) -> None:
     print(f"BIAS_BITS = {bits[-1]:.1f}")
     for rule in RULES:
         if rule.name not in ID_RULES:
-            weights = {lv.name: FIXED.get((rule.name, lv.name), fitted.get((rule.name, lv.name), 0.0)) for lv in rule.levels}
-            print(f'_rule("{rule.name}", ' + ", ".join(f"{n.replace(' ', '_')}={w:.1f}" for n, w in weights.items()) + "),")
+            weights = {
+                lv.name: FIXED.get((rule.name, lv.name), fitted.get((rule.name, lv.name), 0.0)) for lv in rule.levels
+            }
+            print(
+                f'_rule("{rule.name}", '
+                + ", ".join(f"{n.replace(' ', '_')}={w:.1f}" for n, w in weights.items())
+                + "),"
+            )
     score = x @ bits + offset / np.log(2)
     for part, rows in (("train", train), ("test", ~train)):
         accepted = rows & (score >= 0)

@@ -102,9 +102,7 @@ def table_folder(root: Path, name: str) -> Path:
     underscores.
     """
     if not NAME.fullmatch(name):
-        raise ValueError(
-            f"{name!r} is no table name: lower-case letters, digits and underscores, a letter first"
-        )
+        raise ValueError(f"{name!r} is no table name: lower-case letters, digits and underscores, a letter first")
     return root / TABLES_FOLDER / name
 
 
@@ -315,8 +313,7 @@ def _build(root: Path, published: Published) -> Path:
     """Build the catalogue of `published` beside the present one and return its path, synced to disk."""
     path = _temporary(root, CATALOG_FILE)
     files = {
-        name: [table_folder(root, name) / file for file in entry.files]
-        for name, entry in published.tables.items()
+        name: [table_folder(root, name) / file for file in entry.files] for name, entry in published.tables.items()
     }
     all_files = [file for some in files.values() for file in some]
     digest, folder = _source(root, published)
@@ -328,13 +325,10 @@ def _build(root: Path, published: Published) -> Path:
         connection.execute("BEGIN")
         connection.execute(f"CREATE SCHEMA {NOTES_SCHEMA}")
         connection.execute(
-            f"CREATE VIEW {NOTES_SCHEMA}.built_from "
-            f"AS SELECT {literal(digest)} AS digest, {literal(folder)} AS root"
+            f"CREATE VIEW {NOTES_SCHEMA}.built_from AS SELECT {literal(digest)} AS digest, {literal(folder)} AS root"
         )
         listed = ", ".join(literal(str(file)) for file in all_files)
-        connection.execute(
-            f"CREATE VIEW {NOTES_SCHEMA}.files AS SELECT unnest([{listed}]::VARCHAR[]) AS file"
-        )
+        connection.execute(f"CREATE VIEW {NOTES_SCHEMA}.files AS SELECT unnest([{listed}]::VARCHAR[]) AS file")
         for name, entry in published.tables.items():
             connection.execute(f"CREATE VIEW {identifier(name)} AS {_select(entry, files[name])}")
         connection.execute("COMMIT")
@@ -361,9 +355,7 @@ def _select(entry: PublishedTable, files: list[Path]) -> str:
     return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)"
 
 
-def _create_views(
-    connection: duckdb.DuckDBPyConnection, views: Mapping[str, PublishedView]
-) -> dict[str, set[str]]:
+def _create_views(connection: duckdb.DuckDBPyConnection, views: Mapping[str, PublishedView]) -> dict[str, set[str]]:
     """Create the views whose tables are published, in an order that satisfies them; return their columns.
 
     A view over a table that is not published yet is left out: it appears with its table.
@@ -417,9 +409,7 @@ def _new_files(root: Path, before: Published, after: Published) -> list[Path]:
         folder = table_folder(root, name)
         missing = [file for file in entry.files if not (folder / file).is_file()]
         if missing:
-            raise CatalogError(
-                f"{name} version {entry.version}: {folder / missing[0]} is missing (vacuumed?)"
-            )
+            raise CatalogError(f"{name} version {entry.version}: {folder / missing[0]} is missing (vacuumed?)")
         known = before.tables.get(name)
         if known is None or known.version != entry.version:
             held = set(known.files) if known else set()

@@ -129,12 +129,8 @@ class Table:
             raise ContractViolation(f"{self.name}: required columns missing: {', '.join(missing)}")
         fractional = [c.name for c in self.columns if _would_lose_fractions(frame, c)]
         if fractional:
-            raise ContractViolation(
-                f"{self.name}: fractions in columns of whole numbers: {', '.join(fractional)}"
-            )
-        absent = [
-            pl.lit(None, dtype=c.dtype).alias(c.name) for c in self.columns if c.name not in frame.columns
-        ]
+            raise ContractViolation(f"{self.name}: fractions in columns of whole numbers: {', '.join(fractional)}")
+        absent = [pl.lit(None, dtype=c.dtype).alias(c.name) for c in self.columns if c.name not in frame.columns]
         try:
             # Absent columns first: a selection of nothing but literals would have one row whatever the frame
             # has.
@@ -161,8 +157,7 @@ class Table:
             if repeated:
                 first = frame.select(self.key).filter(pl.struct(self.key).is_duplicated()).row(0)
                 found.append(
-                    f"key ({', '.join(self.key)}) must be unique: "
-                    f"{repeated:,} rows repeat one, first {first!r}"
+                    f"key ({', '.join(self.key)}) must be unique: {repeated:,} rows repeat one, first {first!r}"
                 )
         return found
 
@@ -207,11 +202,7 @@ def _rules(column: Column) -> list[tuple[str, str, pl.Expr]]:
     if column.maximum is not None:
         rules.append((column.name, f"must be at most {column.maximum:g}", value > column.maximum))
     if column.allowed is not None:
-        rules.append(
-            (column.name, f"must be one of {', '.join(column.allowed)}", ~value.is_in(column.allowed))
-        )
+        rules.append((column.name, f"must be one of {', '.join(column.allowed)}", ~value.is_in(column.allowed)))
     if column.pattern is not None:
-        rules.append(
-            (column.name, f"must match {column.pattern}", ~value.str.contains(f"^(?:{column.pattern})$"))
-        )
+        rules.append((column.name, f"must match {column.pattern}", ~value.str.contains(f"^(?:{column.pattern})$")))
     return rules

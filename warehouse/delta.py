@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
+from arro3.core import Table as ArrowTable
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 
 from warehouse.catalog import identifier, literal
@@ -68,7 +68,7 @@ class Version:
     @cached_property
     def empty(self) -> pl.DataFrame:
         """A frame with this version's schema and no rows."""
-        return pl.DataFrame(pa.schema(self.delta.schema().to_arrow()).empty_table())
+        return pl.DataFrame(ArrowTable.from_batches([], schema=self.delta.schema().to_arrow()))
 
     @property
     def schema(self) -> pl.Schema:
@@ -99,10 +99,7 @@ class Version:
     def is_better_whole(self) -> bool:
         """Whether rewriting the table is as good as changing some of its files."""
         count = len(self.files)
-        return (
-            count <= WHOLE_FILES
-            or count > SPARE_FILES + 2 * int(self.actions["size_bytes"].sum()) // FILE_BYTES
-        )
+        return count <= WHOLE_FILES or count > SPARE_FILES + 2 * int(self.actions["size_bytes"].sum()) // FILE_BYTES
 
 
 def open_version(folder: Path, number: int | None = None) -> Version | None:
@@ -172,9 +169,7 @@ def append(base: Version, rows: pl.DataFrame, properties: CommitProperties) -> i
     return base.delta.version()
 
 
-def replace_where(
-    base: Version, rows: pl.DataFrame, column: str, value: str, properties: CommitProperties
-) -> int:
+def replace_where(base: Version, rows: pl.DataFrame, column: str, value: str, properties: CommitProperties) -> int:
     """Put `rows` in the place of the rows whose `column` is `value`, and return the new version number."""
     write_deltalake(
         base.delta,

@@ -176,9 +176,7 @@ class Warehouse:
         asked = pl.concat([_keys(table, rows), gone])
         both = rows.join(gone, on=table.key, how="semi")
         if both.height:
-            raise ContractViolation(
-                f"{table.name}: key {both.select(table.key).row(0)} is both upserted and deleted"
-            )
+            raise ContractViolation(f"{table.name}: key {both.select(table.key).row(0)} is both upserted and deleted")
 
         def once(base: Version | None) -> Commit:
             if base is None:
@@ -196,13 +194,9 @@ class Warehouse:
             if not is_same_schema or base.is_better_whole:
                 touched = pl.concat([changed.select(table.key), removed])
                 kept = _fitted(table, base.scan().collect()).join(touched, on=table.key, how="anti")
-                return self._write_whole(
-                    table, base, _sorted(table, pl.concat([kept, changed])), change, metadata
-                )
+                return self._write_whole(table, base, _sorted(table, pl.concat([kept, changed])), change, metadata)
             if updated or removed.height:
-                return change.done(
-                    delta.merge(base, table, changed, removed, matched, change.noted(metadata))
-                )
+                return change.done(delta.merge(base, table, changed, removed, matched, change.noted(metadata)))
             return change.done(delta.append(base, _sorted(table, changed), change.noted(metadata)))
 
         return self._committed(table.name, once)
@@ -221,16 +215,12 @@ class Warehouse:
         that remaining rows have; KeyError when there is no such column; StoreError when it cannot be written.
         """
         if table.column(column).dtype != pl.String:
-            raise ContractViolation(
-                f"{table.name}: {column} is no text column, rows cannot be replaced by it"
-            )
+            raise ContractViolation(f"{table.name}: {column} is no text column, rows cannot be replaced by it")
         rows = _sorted(table, _writable(table).check(frame))
         is_replaced = pl.col(column).eq_missing(pl.lit(value))
         strangers = rows.filter(~is_replaced).height
         if strangers:
-            raise ContractViolation(
-                f"{table.name}: {strangers:,} rows put for {column} = {value!r} do not have it"
-            )
+            raise ContractViolation(f"{table.name}: {strangers:,} rows put for {column} = {value!r} do not have it")
 
         def once(base: Version | None) -> Commit:
             if base is None:
@@ -243,9 +233,7 @@ class Warehouse:
                 shared = rows.join(others, on=table.key, how="semi", nulls_equal=True)
                 if shared.height:
                     key = shared.select(table.key).row(0)
-                    raise ContractViolation(
-                        f"{table.name}: key {key} stands in rows with another {column}, too"
-                    )
+                    raise ContractViolation(f"{table.name}: key {key} stands in rows with another {column}, too")
             replaced = stored.filter(is_replaced).collect(engine="streaming")
             if is_same_schema and row_hashes(replaced).equals(row_hashes(rows)):
                 return _unchanged(table, base)
@@ -258,9 +246,7 @@ class Warehouse:
 
         return self._committed(table.name, once)
 
-    def publish(
-        self, names: Iterable[str] | Mapping[str, int], contracts: Mapping[str, Table] | None = None
-    ) -> None:
+    def publish(self, names: Iterable[str] | Mapping[str, int], contracts: Mapping[str, Table] | None = None) -> None:
         """Show readers the latest (or the given) versions of `names`: all of them, or none if anything fails.
 
         `contracts`, when given, are all contracts of the warehouse, dynamic ones included: they supply
@@ -338,9 +324,7 @@ class Warehouse:
         tables = self.root / TABLES_FOLDER
         if not tables.is_dir():
             return []
-        return sorted(
-            folder.parent.name for folder in tables.glob("*/_delta_log") if any(folder.glob("*.json"))
-        )
+        return sorted(folder.parent.name for folder in tables.glob("*/_delta_log") if any(folder.glob("*.json")))
 
     def latest(self, name: str) -> int | None:
         """Number of the newest version of `name`, published or not; None when there is no such table."""
@@ -376,9 +360,7 @@ class Warehouse:
         folder = self._folder(name)
         return pl.scan_parquet([folder / file for file in entry.files], glob=False)
 
-    def read(
-        self, name: str, columns: Sequence[str] | None = None, version: int | None = None
-    ) -> pl.DataFrame:
+    def read(self, name: str, columns: Sequence[str] | None = None, version: int | None = None) -> pl.DataFrame:
         """The rows of `name` (published version by default), in no particular order. Raises NoSuchTable,
         StoreError.
         """
@@ -445,9 +427,7 @@ class Warehouse:
         entry = read_published(self.root).tables.get(name)
         if entry is None:
             latest = self.latest(name)
-            known = (
-                "no such table" if latest is None else f"version {latest} is written but none is published"
-            )
+            known = "no such table" if latest is None else f"version {latest} is written but none is published"
             raise NoSuchTable(f"{name}: {known} in {self.root}")
         return entry
 
@@ -512,9 +492,7 @@ def _keys(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         raise ContractViolation(f"{table.name}: has no key to merge on")
     missing = [column for column in table.key if column not in rows.columns]
     if missing:
-        raise ContractViolation(
-            f"{table.name}: key column missing from the rows to delete: {', '.join(missing)}"
-        )
+        raise ContractViolation(f"{table.name}: key column missing from the rows to delete: {', '.join(missing)}")
     try:
         keys = rows.select(pl.col(column).cast(table.column(column).dtype) for column in table.key).unique()
     except pl.exceptions.PolarsError as error:
@@ -530,8 +508,6 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
-        full = any(
-            f"os error {number})" in str(error) or f"Errno {number}]" in str(error) for number in _NO_ROOM
-        )
+        full = any(f"os error {number})" in str(error) or f"Errno {number}]" in str(error) for number in _NO_ROOM)
         trouble = "no room left to write" if full else "cannot be written"
         raise StoreError(f"{name}: {trouble}, its versions so far stay as they are: {error}") from error

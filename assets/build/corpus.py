@@ -13,7 +13,7 @@ import polars as pl
 from assets.build.sources import latest_or_empty, published_or_empty
 from pipelines.corpus.fuse import fuse, signatures
 from pipelines.corpus.policy import POLICY_VERSION
-from pipelines.linking.keys import KEYS_VERSION, with_title_keys
+from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.link import COLUMNS, link
 from pipelines.linking.rules import RULES_VERSION
 from pipelines.sources.blocks import SourceBlock
@@ -64,7 +64,7 @@ def build_title_records(warehouse: Warehouse, blocks: Mapping[str, SourceBlock],
         if changed.height:
             tell(f"normalising {changed.height:,} records of {name}")
             rows = raw.join(changed.lazy().select("source_id"), on="source_id", how="semi").collect()
-            rows = with_title_keys(normalise(rows, block)).with_columns(salted)
+            rows = normalise(rows, block).with_columns(salted)
             upserts.append(CORE_TITLE_RECORDS.conform(rows))
     changes = pl.concat([CORE_TITLE_RECORDS.empty(), *upserts])
     gone = pl.concat(deletes)
@@ -111,7 +111,11 @@ def build_links(warehouse: Warehouse, now: datetime, full: bool, tell: Tell) -> 
         _rewritten(warehouse, CORE_MOVIE_LINKS, linked.links, metadata),
         warehouse.write(CORE_MOVIE_ID_HISTORY, redirects),
     )
-    counts = {"films": linked.links["movie_id"].n_unique(), "films grouped anew": linked.touched.len(), "ids redirected": moves.height}
+    counts = {
+        "films": linked.links["movie_id"].n_unique(),
+        "films grouped anew": linked.touched.len(),
+        "ids redirected": moves.height,
+    }
     return Built(commits, counts)
 
 
@@ -169,7 +173,11 @@ def build_movies(warehouse: Warehouse, reliability: Mapping[str, float], full: b
     counts = {"films fused": stale.height, "films gone": gone.height, "conflicts": fused.conflicts.height}
     if full or stored.is_empty():
         return Built(
-            (warehouse.write(CORE_MOVIES, fused.movies), warehouse.write(CORE_MOVIE_CONFLICTS, fused.conflicts)), counts
+            (
+                warehouse.write(CORE_MOVIES, fused.movies),
+                warehouse.write(CORE_MOVIE_CONFLICTS, fused.conflicts),
+            ),
+            counts,
         )
     settled = latest_or_empty(warehouse, CORE_MOVIE_CONFLICTS, ["movie_id", "field"])
     settled = settled.filter(pl.col("movie_id").is_in(pl.concat([stale["movie_id"], gone["movie_id"]]).implode()))

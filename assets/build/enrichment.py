@@ -52,6 +52,11 @@ def build_tmdb_details(warehouse: Warehouse, client: TmdbClient | None, now: dat
         commits.append(warehouse.merge(RAW_TMDB_API__DETAILS, RAW_TMDB_API__DETAILS.empty()))
     return Built(
         (commits[-1],),
-        {"asked": summary.asked, "found": summary.found, "missing": summary.missing, "failed": summary.failed, "requests": summary.requests},
+        {
+            "asked": summary.asked,
+            "found": summary.found,
+            "missing": summary.missing,
+            "failed": summary.failed,
+            "requests": summary.requests,
+        },
     )
-

@@ -31,7 +31,10 @@ def build_evaluation(warehouse: Warehouse, blocks: Mapping[str, SourceBlock], te
         .collect()
     )
     tell(f"linking {records.height:,} records with their ids hidden")
-    measured = evaluate(records, f"ids hidden; truth: equal IMDb ids; sources: {', '.join(sorted(records['source'].unique()))}")
+    measured = evaluate(
+        records,
+        f"ids hidden; truth: equal IMDb ids; sources: {', '.join(sorted(records['source'].unique()))}",
+    )
     metrics = [measured.metrics]
     present = set(records["source"].unique())
     if present > set(YARDSTICK):

@@ -26,7 +26,10 @@ _MARKER = "complete.json"
 def _state(root: Path) -> dict:
     """Versions of every published table, and of the code that made them."""
     code = [NORMALISE_VERSION, KEYS_VERSION, RULES_VERSION, POLICY_VERSION]
-    return {"tables": {name: entry.version for name, entry in read_published(root).tables.items()}, "code": code}
+    return {
+        "tables": {name: entry.version for name, entry in read_published(root).tables.items()},
+        "code": code,
+    }
 
 
 def mark_complete(root: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -68,7 +68,11 @@ def published_or_empty(warehouse: Warehouse, table: Table, columns: Iterable[str
 
 
 def build_sources(
-    warehouse: Warehouse, blocks: Mapping[str, SourceBlock], folder: Path, full: bool, tell: Callable[[str], None]
+    warehouse: Warehouse,
+    blocks: Mapping[str, SourceBlock],
+    folder: Path,
+    full: bool,
+    tell: Callable[[str], None],
 ) -> SourcesBuilt:
     """Bring the raw tables of `blocks` up to date with the files under `folder`.
 
@@ -86,7 +90,9 @@ def build_sources(
         is_published = warehouse.published(table.name) is not None
         if now.is_empty():
             if before.height:
-                outcomes[name] = SourceOutcome(name, "gone", rows_kept=warehouse.rows(table.name), problem="its files are gone")
+                outcomes[name] = SourceOutcome(
+                    name, "gone", rows_kept=warehouse.rows(table.name), problem="its files are gone"
+                )
                 continue
             commit = None if is_published else warehouse.write(table, table.empty())
             outcomes[name] = SourceOutcome(name, "absent", commit)
@@ -110,12 +116,14 @@ def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: Read
     harmless = pl.any_horizontal(pl.col("reason").str.starts_with(word) for word in _HARMLESS)
     bad = result.rejects.filter(~harmless)
     share = bad.height / rows_in if rows_in else 0.0
-    counts = {
-        "rows_kept": result.titles.height,
-        "rows_rejected": result.rejects.height,
-        "bad_share": share,
-        "messages": result.messages,
-    }
+    outcome = SourceOutcome(
+        block.name,
+        "refused",
+        rows_kept=result.titles.height,
+        rows_rejected=result.rejects.height,
+        bad_share=share,
+        messages=result.messages,
+    )
     if share > block.reject_share_max:
         reason, number = bad["reason"].value_counts(sort=True).row(0)
         first = bad.row(0, named=True)
@@ -123,11 +131,11 @@ def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: Read
             f"{bad.height:,} of {rows_in:,} rows could not be read ({share:.1%}, allowed {block.reject_share_max:.1%}); "
             f"most often: {reason} ({number:,} times); first: {first['file']} line {first['line']}: {first['reason']}"
         )
-        return SourceOutcome(block.name, "refused", problem=problem, **counts)
+        return replace(outcome, problem=problem)
     had = warehouse.published(table.name) is not None and warehouse.rows(table.name)
     if had and result.titles.is_empty():
-        return SourceOutcome(block.name, "refused", problem=f"no rows are left of {had:,}", **counts)
-    return SourceOutcome(block.name, "read", sync_rows(warehouse, table, result.titles), **counts)
+        return replace(outcome, problem=f"no rows are left of {had:,}")
+    return replace(outcome, status="read", commit=sync_rows(warehouse, table, result.titles))
 
 
 def sync_rows(warehouse: Warehouse, table: Table, rows: pl.DataFrame) -> Commit:

@@ -62,14 +62,19 @@ def fuse(
 
 
 def signatures(
-    records: pl.DataFrame, links: pl.DataFrame, policy: str = POLICY_VERSION, enriched: pl.DataFrame | None = None
+    records: pl.DataFrame,
+    links: pl.DataFrame,
+    policy: str = POLICY_VERSION,
+    enriched: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Hash what each film is made from: movie_id, content_hash. Equal when neither its records nor the policy changed.
 
     `records` needs record_id, row_hash and tmdb_id; the order of rows does not matter.
     """
     version = int.from_bytes(hashlib.md5(policy.encode(), usedforsecurity=False).digest()[:7])
-    rows = links.select("record_id", "movie_id").join(records.select("record_id", "row_hash", "tmdb_id"), on="record_id")
+    rows = links.select("record_id", "movie_id").join(
+        records.select("record_id", "row_hash", "tmdb_id"), on="record_id"
+    )
     rows = rows.with_columns(pl.col("record_id") ^ pl.col("row_hash"))
     if enriched is not None and enriched.height:
         found = enriched.select("tmdb_id", found=pl.col("fetched_at").cast(pl.Int64))
@@ -117,7 +122,9 @@ def _vote(members: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     conflicts = []
     for field in FIELDS:
         ranked = _ranked(members, field)
-        chosen = ranked.unique("film", keep="first", maintain_order=True).select("film", pl.col("value").alias(field.name))
+        chosen = ranked.unique("film", keep="first", maintain_order=True).select(
+            "film", pl.col("value").alias(field.name)
+        )
         movies = movies.join(chosen, on="film", how="left")
         if field.is_conflict_recorded:
             conflicts.append(_conflicts(ranked, field))
@@ -157,11 +164,18 @@ def _ranked(members: pl.DataFrame, field: Field) -> pl.DataFrame:
         return (
             rows.unique(["film", "same", "source"], keep="first", maintain_order=True)
             .group_by("film", "same")
-            .agg(pl.col("value").first(), pl.col("source"), support=pl.col("weight").sum(), best=pl.col("weight").first())
+            .agg(
+                pl.col("value").first(),
+                pl.col("source"),
+                support=pl.col("weight").sum(),
+                best=pl.col("weight").first(),
+            )
             .sort("film", "support", "best", "same", descending=[False, True, True, False])
         )
     size = pl.col("value").list.len() if field.policy == "best_list" else pl.col("value").str.len_chars()
-    ranked = rows.with_columns(size=size).sort("film", "weight", "size", descending=[False, True, True], maintain_order=True)
+    ranked = rows.with_columns(size=size).sort(
+        "film", "weight", "size", descending=[False, True, True], maintain_order=True
+    )
     if not field.is_conflict_recorded:
         return ranked
     return ranked.group_by("film", "same", maintain_order=True).agg(
@@ -251,7 +265,11 @@ def incomplete_films(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame
 
 def fill_missing(movies: pl.DataFrame, enriched: pl.DataFrame) -> pl.DataFrame:
     """Fill fields of `movies` that no source states from `enriched`, by TMDB id."""
-    fields = [c for c in ("directors", "cast_members", "genres", "plot", "runtime_min", "languages", "countries") if c in enriched.columns]
+    fields = [
+        c
+        for c in ("directors", "cast_members", "genres", "plot", "runtime_min", "languages", "countries")
+        if c in enriched.columns
+    ]
     extra = enriched.select("tmdb_id", *(pl.col(c).alias(f"{c}_extra") for c in fields)).unique("tmdb_id")
     joined = movies.join(extra, on="tmdb_id", how="left")
     filled = []

@@ -136,9 +136,7 @@ def _codes(file: str) -> dict[str, str]:
     `file` has a line for each code: the code, other codes (spaces between), names (semicolons between).
     """
     table: dict[str, str] = {}
-    rows = [
-        line.split("\t") for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()
-    ]
+    rows = [line.split("\t") for line in Path(__file__).with_name(file).read_text(encoding="utf-8").splitlines()]
     for code, others, names in rows:
         for word in (*names.split(";"), *others.split()):
             table.setdefault(folded_word(word), code)

@@ -56,7 +56,10 @@ def evaluate(records: pl.DataFrame, protocol: str, seed: int = 42) -> Evaluation
     baseline = _pairs(records["source"], truth, naive, pl.DataFrame({"a": proposed.a, "b": proposed.b}))
     films = int(truth.max(initial=-1)) + 1
     metrics = pl.concat(
-        [_metrics(judged, films, seed, prefix=""), _metrics(baseline, films, seed, prefix="baseline_", slices=False)]
+        [
+            _metrics(judged, films, seed, prefix=""),
+            _metrics(baseline, films, seed, prefix="baseline_", slices=False),
+        ]
     ).with_columns(protocol=pl.lit(protocol), linker_version=pl.lit(RULES_VERSION))
     return Evaluation(
         EVAL_ENTITY_RESOLUTION.conform(metrics).sort("slice", "metric"),
@@ -88,7 +91,9 @@ def _pairs(source: pl.Series, truth: np.ndarray, label: np.ndarray, proposed: pl
     )
 
 
-def _ratios(linked_true: np.ndarray, linked: np.ndarray, true: np.ndarray, proposed: np.ndarray) -> dict[str, np.ndarray]:
+def _ratios(
+    linked_true: np.ndarray, linked: np.ndarray, true: np.ndarray, proposed: np.ndarray
+) -> dict[str, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = linked_true / linked, linked_true / true
         return {
@@ -132,13 +137,26 @@ def _metrics(pairs: pl.DataFrame, films: int, seed: int, prefix: str, slices: bo
         counts = {"linked_pairs": linked, "true_pairs": true, "blocking_misses": true & ~proposed, "scoring_misses": true & proposed & ~linked, "wrong_pairs": linked & ~true}  # fmt: skip
         base = {"slice": name, "films": films_here}
         for metric, value in values.items():
-            low, high = np.nanpercentile(spread[metric][:, column], [2.5, 97.5]) if np.isfinite(spread[metric][:, column]).any() else (None, None)
+            low, high = (
+                np.nanpercentile(spread[metric][:, column], [2.5, 97.5])
+                if np.isfinite(spread[metric][:, column]).any()
+                else (None, None)
+            )
             if np.isfinite(value[column]):
                 denominator = point[1 if metric == "precision" else 2, column]
                 rows.append({**base, "metric": prefix + metric, "value": float(value[column]), "ci_low": low, "ci_high": high, "pairs": int(denominator)})  # fmt: skip
         for metric, kind in counts.items():
             number = int((kind & inside).sum())
-            rows.append({**base, "metric": prefix + metric, "value": float(number), "ci_low": None, "ci_high": None, "pairs": number})
+            rows.append(
+                {
+                    **base,
+                    "metric": prefix + metric,
+                    "value": float(number),
+                    "ci_low": None,
+                    "ci_high": None,
+                    "pairs": number,
+                }
+            )
     schema = {"slice": pl.String, "metric": pl.String, "value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "pairs": pl.Int64, "films": pl.Int64}  # fmt: skip
     return pl.DataFrame(rows, schema=schema)
 
@@ -146,15 +164,19 @@ def _metrics(pairs: pl.DataFrame, films: int, seed: int, prefix: str, slices: bo
 def _uncertain(records: pl.DataFrame, scored: pl.DataFrame, truth: np.ndarray, label: np.ndarray) -> pl.DataFrame:
     """The pairs whose score lies closest to even odds, in words."""
     bits = compare.score_bits(compare.unpack(scored["levels"].to_numpy()), BIAS_BITS) + clustering.UNRIVALLED_BITS
-    nearest = (
-        scored.with_columns(doubt=pl.Series(np.abs(bits)))
-        .sort("doubt", "record_a", "record_b")
-        .head(_UNCERTAIN)
-    )
+    nearest = scored.with_columns(doubt=pl.Series(np.abs(bits))).sort("doubt", "record_a", "record_b").head(_UNCERTAIN)
     ids = records["record_id"].to_numpy()
     a, b = (np.searchsorted(ids, nearest[c].to_numpy()) for c in ("record_a", "record_b"))
     words = records.select(
-        pl.format("{} ({}), {}:{}", "title", pl.col("year").cast(pl.String).fill_null("year unknown"), "source", "source_id")
+        pl.concat_str(
+            "title",
+            pl.lit(" ("),
+            pl.col("year").cast(pl.String).fill_null("year unknown"),
+            pl.lit("), "),
+            "source",
+            pl.lit(":"),
+            "source_id",
+        )
     ).to_series()
     return nearest.select(
         "record_a",
@@ -166,5 +188,3 @@ def _uncertain(records: pl.DataFrame, scored: pl.DataFrame, truth: np.ndarray, l
         right=words.gather(b),
         evidence=evidence_words(nearest["levels"]),
     )
-
-

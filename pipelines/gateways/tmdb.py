@@ -108,9 +108,7 @@ class _Secret:
             url = url.copy_add_param("api_key", self._value)
         else:
             headers["Authorization"] = f"Bearer {self._value}"
-        return httpx.Request(
-            request.method, url, headers=headers, stream=request.stream, extensions=request.extensions
-        )
+        return httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
 
 
 class _SigningTransport(httpx.AsyncBaseTransport):
@@ -222,8 +220,7 @@ class TmdbClient:
 
     def __repr__(self) -> str:
         return (
-            f"TmdbClient({self.base_url!r}, requests_per_second={self.requests_per_second:g}, "
-            f"workers={self.workers})"
+            f"TmdbClient({self.base_url!r}, requests_per_second={self.requests_per_second:g}, workers={self.workers})"
         )
 
     def fetch(self, ids: Iterable[int], on_result: Callable[[Result], None]) -> Summary:
@@ -271,9 +268,7 @@ class _Fetch:
             headers={"Accept": "application/json", "User-Agent": "marquee"},
         ) as http:
             queue = iter(ids)
-            tasks = [
-                asyncio.create_task(self._work(http, queue)) for _ in range(min(client.workers, len(ids)))
-            ]
+            tasks = [asyncio.create_task(self._work(http, queue)) for _ in range(min(client.workers, len(ids)))]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             finally:
@@ -379,9 +374,7 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
     if re.fullmatch(r"\d{1,9}", text):
         return min(float(text), LONGEST_PAUSE_S)
     try:
-        wait_s = (
-            parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
-        ).total_seconds()
+        wait_s = (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
     return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
@@ -486,9 +479,7 @@ def _strings(
     if objects is None:
         return None
     texts = (_text(each.get(key), LONGEST_NAME) for each in objects)
-    return list(dict.fromkeys(text for text in texts if text and re.fullmatch(pattern, text, re.DOTALL)))[
-        :at_most
-    ]
+    return list(dict.fromkeys(text for text in texts if text and re.fullmatch(pattern, text, re.DOTALL)))[:at_most]
 
 
 def _imdb_id(value: object) -> str | None:

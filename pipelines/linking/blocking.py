@@ -80,13 +80,13 @@ def rarity(found: pl.DataFrame, records: int) -> pl.Series:
 
 def _ordered(joined: pl.DataFrame, *extra: pl.Expr) -> pl.DataFrame:
     return joined.filter(pl.col("row") != pl.col("row_right")).select(
-        pl.min_horizontal("row", "row_right").alias("a"), pl.max_horizontal("row", "row_right").alias("b"), *extra
+        pl.min_horizontal("row", "row_right").alias("a"),
+        pl.max_horizontal("row", "row_right").alias("b"),
+        *extra,
     )
 
 
-def _neighbours(
-    left: pl.DataFrame, right: pl.DataFrame, on: list[str], gap: int, year: str = "year"
-) -> pl.DataFrame:
+def _neighbours(left: pl.DataFrame, right: pl.DataFrame, on: list[str], gap: int, year: str = "year") -> pl.DataFrame:
     """Join on `on` and a year `gap` apart in either direction."""
     joins = [
         left.with_columns((pl.col(year) + step).alias("_year")).join(
@@ -144,9 +144,7 @@ def _same_key(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
     few = found.group_by("key").agg(years=pl.col("year").n_unique()).filter(pl.col("years") <= _YEARS_UNKNOWN_MAX)
     full = (found.filter(pl.col("role") < HALF), dirty.filter(pl.col("role") < HALF))
     undated = [
-        _ordered(
-            left.filter(pl.col("year").is_null()).join(few, on="key", how="semi").join(right, on="key"), level
-        )
+        _ordered(left.filter(pl.col("year").is_null()).join(few, on="key", how="semi").join(right, on="key"), level)
         for left, right in (full, full[::-1])
     ]
     return pl.concat([*dated, *undated])
@@ -159,8 +157,14 @@ def _spelled_alike(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
     near: list[pl.DataFrame] = []
     for block in _SPELLING_BLOCKS:
         crowded = nodes.group_by(block, "year").len().filter(pl.col("len") > _BLOCK_MAX)
-        right = nodes.drop_nulls(block).select("node", "key", "year", block).join(crowded, on=[block, "year"], how="anti")
-        left = dirty_nodes.drop_nulls(block).select("node", "key", "year", block).join(crowded, on=[block, "year"], how="anti")
+        right = (
+            nodes.drop_nulls(block).select("node", "key", "year", block).join(crowded, on=[block, "year"], how="anti")
+        )
+        left = (
+            dirty_nodes.drop_nulls(block)
+            .select("node", "key", "year", block)
+            .join(crowded, on=[block, "year"], how="anti")
+        )
         for gap in (0, 1):
             pairs = _neighbours(left, right, [block], gap).filter(pl.col("key") != pl.col("key_right"))
             ratio = process.cpdist(
@@ -169,7 +173,8 @@ def _spelled_alike(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
             )  # fmt: skip
             near.append(
                 pairs.select(
-                    pl.min_horizontal("node", "node_right").alias("x"), pl.max_horizontal("node", "node_right").alias("y")
+                    pl.min_horizontal("node", "node_right").alias("x"),
+                    pl.max_horizontal("node", "node_right").alias("y"),
                 )
                 .with_columns(ratio=pl.Series(ratio))
                 .filter(pl.col("ratio") >= _SPELLING[-1])
@@ -198,7 +203,11 @@ def _unexplained(pairs: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     pairs = pairs.unique(["a", "b"])
     keys = records["title_key"]
     ratio = process.cpdist(
-        keys.gather(pairs["a"]).to_list(), keys.gather(pairs["b"]).to_list(), scorer=fuzz.ratio, workers=-1, dtype=np.float32
+        keys.gather(pairs["a"]).to_list(),
+        keys.gather(pairs["b"]).to_list(),
+        scorer=fuzz.ratio,
+        workers=-1,
+        dtype=np.float32,
     )
     score = pl.Series("ratio", ratio)
     same = pl.Series("same", keys.gather(pairs["a"]) == keys.gather(pairs["b"]))
@@ -243,7 +252,10 @@ def _crowded(records: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """List every block that is over its bound: block, key, year (null for ids)."""
     titles = _title_blocks(found)
     over = [
-        titles.group_by(pl.col(block).alias("key"), "year").len().filter(pl.col("len") > _BLOCK_MAX).with_columns(block=pl.lit(block))
+        titles.group_by(pl.col(block).alias("key"), "year")
+        .len()
+        .filter(pl.col("len") > _BLOCK_MAX)
+        .with_columns(block=pl.lit(block))
         for block in _SPELLING_BLOCKS
     ]
     over += [
@@ -269,9 +281,9 @@ def _rows_in(records: pl.DataFrame, found: pl.DataFrame, blocks: pl.DataFrame) -
         for block in _SPELLING_BLOCKS:
             some = blocks.filter(pl.col("block") == block)
             rows.append(titles.join(some, left_on=[block, "year"], right_on=["key", "year"], how="semi")["row"])
-        for name, block in _person_blocks(records).items():
+        for name, people in _person_blocks(records).items():
             some = blocks.filter(pl.col("block") == name)
-            rows.append(block.join(some, on=["key", "year"], how="semi")["row"])
+            rows.append(people.join(some, on=["key", "year"], how="semi")["row"])
         for column in ID_COLUMNS:
             some = blocks.filter(pl.col("block") == column)
             rows.append(_id_blocks(records, column).join(some, on="key", how="semi")["row"])
@@ -293,7 +305,10 @@ def dirty_rows(before: pl.DataFrame, after: pl.DataFrame, found: pl.DataFrame, c
     was, now = _crowded(before, occurrences(before)), _crowded(after, found)
     on = ["block", "key", "year"]
     flipped = pl.concat(
-        [was.join(now, on=on, how="anti", nulls_equal=True), now.join(was, on=on, how="anti", nulls_equal=True)]
+        [
+            was.join(now, on=on, how="anti", nulls_equal=True),
+            now.join(was, on=on, how="anti", nulls_equal=True),
+        ]
     )
     return pl.concat([rows, sharing, _rows_in(after, found, flipped)]).unique().sort()
 

@@ -88,7 +88,9 @@ def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
             ).to_series()
         ),
         # Sources draw the line between film, television film and video in many ways; only a short is never a feature.
-        kind=records.select(pl.when(pl.col("kind") == "short").then(2).when(pl.col("kind").is_not_null()).then(1).otherwise(0))
+        kind=records.select(
+            pl.when(pl.col("kind") == "short").then(2).when(pl.col("kind").is_not_null()).then(1).otherwise(0)
+        )
         .to_series()
         .cast(pl.Int64)
         .to_numpy(),
@@ -158,7 +160,15 @@ def levels(encoded: Encoded, a: Int, b: Int, title: NDArray[np.int8]) -> NDArray
         "directors": _pick([(directed > 0) & all_directed, directed > 0, both_directed], 3),
         "cast": _pick([acted >= 2, acted == 1, both_acted], 3),
         "runtime": _pick([~no_run & (run_gap <= 1), ~no_run & (run_gap <= 5), ~no_run & (run_gap <= 15), ~no_run], 4),
-        "genres": _pick([(genre_a == genre_b) & (fewest > 0), (2 * common > fewest) & (fewest > 0), common > 0, fewest > 0], 4),
+        "genres": _pick(
+            [
+                (genre_a == genre_b) & (fewest > 0),
+                (2 * common > fewest) & (fewest > 0),
+                common > 0,
+                fewest > 0,
+            ],
+            4,
+        ),
         "kind": _pick([(kind_a == kind_b) & (kind_a != 0), (kind_a != 0) & (kind_b != 0)], 2),
         "sources": _pick([e.source[a] != e.source[b]], 1),
     }

@@ -26,7 +26,7 @@ def mint(name: str) -> str:
 def _names(films: pl.DataFrame) -> pl.DataFrame:
     """Name each film by its most stated IMDb id, else TMDB id, else its first record: label, name, fallback."""
     base = films.group_by("label").agg(first=pl.col("record_id").min()).sort("label")
-    name = pl.format("record:{}", pl.col("first"))
+    name = pl.concat_str(pl.lit("record:"), "first")
     for column, prefix in (("tmdb_id", "tmdb"), ("imdb_id", "imdb")):
         stated = (
             films.drop_nulls(column)
@@ -37,8 +37,8 @@ def _names(films: pl.DataFrame) -> pl.DataFrame:
             .agg(pl.col(column).first())
         )
         base = base.join(stated, on="label", how="left")
-        name = pl.when(pl.col(column).is_not_null()).then(pl.format(prefix + ":{}", pl.col(column))).otherwise(name)
-    return base.select("label", name.alias("name"), pl.format("record:{}", pl.col("first")).alias("fallback"))
+        name = pl.when(pl.col(column).is_not_null()).then(pl.concat_str(pl.lit(prefix + ":"), column)).otherwise(name)
+    return base.select("label", name.alias("name"), pl.concat_str(pl.lit("record:"), "first").alias("fallback"))
 
 
 def assign_ids(films: pl.DataFrame, previous: pl.DataFrame, taken: pl.Series) -> Identified:
@@ -78,7 +78,8 @@ def assign_ids(films: pl.DataFrame, previous: pl.DataFrame, taken: pl.Series) ->
             chosen[label] = movie_id
             used.add(movie_id)
     labels = pl.DataFrame(
-        {"label": list(chosen), "now": list(chosen.values())}, schema={"label": films.schema["label"], "now": pl.String}
+        {"label": list(chosen), "now": list(chosen.values())},
+        schema={"label": films.schema["label"], "now": pl.String},
     )
     ids = films.select("label", "record_id").join(labels, on="label").select("record_id", movie_id="now")
     moved = (

@@ -19,7 +19,18 @@ _ARTICLES = (
 )
 
 # Roman numerals of sequels; single letters are left alone because they are also words ("I", "V", "X").
-_NUMERALS = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "xi": "11", "xii": "12", "xiii": "13"}
+_NUMERALS = {
+    "ii": "2",
+    "iii": "3",
+    "iv": "4",
+    "vi": "6",
+    "vii": "7",
+    "viii": "8",
+    "ix": "9",
+    "xi": "11",
+    "xii": "12",
+    "xiii": "13",
+}
 
 _MIN_PART = 6  # a shorter half of a title ("Alien: ...") names too many films
 
@@ -73,7 +84,11 @@ def with_title_keys(records: pl.DataFrame) -> pl.DataFrame:
     )
     halves = (
         rows.filter(pl.col("title").str.contains(r":\s| [-–—] "))
-        .select("row", "key", part=pl.col("title").str.replace_all(r":\s| [-–—] ", "\x00").str.split_exact("\x00", 1))
+        .select(
+            "row",
+            "key",
+            part=pl.col("title").str.replace_all(r":\s| [-–—] ", "\x00").str.split_exact("\x00", 1),
+        )
         .unnest("part")
         .select("row", "key", pl.concat_list("field_0", "field_1").alias("part"))
         .explode("part")

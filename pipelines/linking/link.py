@@ -40,7 +40,9 @@ class Linked:
     touched: pl.Series
 
 
-def score_pairs(records: pl.DataFrame, dirty: pl.Series | None = None, found: pl.DataFrame | None = None) -> pl.DataFrame:
+def score_pairs(
+    records: pl.DataFrame, dirty: pl.Series | None = None, found: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Propose and score pairs of `records` (COLUMNS, sorted by record_id); conforms to core_record_pairs.
 
     Pairs too weak to matter even as a runner-up are dropped. With `dirty` (rows), only pairs that hold such a row.
@@ -73,7 +75,11 @@ def _methods(levels: np.ndarray) -> pl.Series:
         shared_id |= column[rule] == 0
     titled, alias = column["title"] == blocking.SAME, column["title"] == blocking.ALIAS
     return pl.Series(
-        np.select([shared_id, (titled | alias) & people, titled, alias], ["id", "title_people", "title_year", "alias"], "fuzzy")
+        np.select(
+            [shared_id, (titled | alias) & people, titled, alias],
+            ["id", "title_people", "title_year", "alias"],
+            "fuzzy",
+        )
     )
 
 
@@ -119,10 +125,18 @@ def _links(records: pl.DataFrame, pairs: pl.DataFrame, ids: pl.DataFrame) -> pl.
     sides = pl.concat(
         [
             inside.rename({"record_a": "record_id", "record_b": "partner"}),
-            inside.select(pl.col("record_b").alias("record_id"), pl.col("record_a").alias("partner"), "score_prob", "method", "levels"),
+            inside.select(
+                pl.col("record_b").alias("record_id"),
+                pl.col("record_a").alias("partner"),
+                "score_prob",
+                "method",
+                "levels",
+            ),
         ]
     )
-    best = sides.sort("score_prob", "partner", descending=[True, False]).unique("record_id", keep="first", maintain_order=True)
+    best = sides.sort("score_prob", "partner", descending=[True, False]).unique(
+        "record_id", keep="first", maintain_order=True
+    )
     names = records.select("record_id", "row_hash", "source", "source_id")
     best = (
         best.join(names, left_on="partner", right_on="record_id", how="left")

@@ -235,9 +235,7 @@ class _Parser:
             if key not in keys:
                 self.fail(where + key, f"unknown; known keys: {', '.join(sorted(keys))}")
 
-    def text(
-        self, raw: Mapping[str, Any], key: str, where: str = "", default: str | None = None
-    ) -> str | None:
+    def text(self, raw: Mapping[str, Any], key: str, where: str = "", default: str | None = None) -> str | None:
         value = raw.get(key, default)
         if value is not None and not isinstance(value, str):
             self.fail(where + key, f"must be text, not {value!r}")
@@ -295,9 +293,7 @@ class _Parser:
             self.fail(key, "only exclusions")
         return patterns
 
-    def file_format(
-        self, raw: Mapping[str, Any], where: str = "", inherited: FileFormat | None = None
-    ) -> FileFormat:
+    def file_format(self, raw: Mapping[str, Any], where: str = "", inherited: FileFormat | None = None) -> FileFormat:
         """Format keys of a source, join or lookup.
 
         The latter two inherit the source's unless they state a format.
@@ -412,9 +408,7 @@ class _Parser:
         if isinstance(take, list):
             take = dict(zip(take, take, strict=True)) if self.words(take, prefix + "take") else {}
         if not isinstance(take, dict) or not all(isinstance(column, str) for column in take.values()):
-            self.fail(
-                prefix + "take", f"must be a list of columns or a table of new = old names, not {take!r}"
-            )
+            self.fail(prefix + "take", f"must be a list of columns or a table of new = old names, not {take!r}")
         collect: dict[str, Collect] = {}
         for name, rule in self.table(raw, "collect", prefix).items():
             rule_prefix = f"{prefix}collect.{name}."
@@ -451,9 +445,7 @@ class _Parser:
             file_format.format, file_format.encoding, file_format.delimiter, file_format.quote,
             null_words=file_format.null_words,
         )  # fmt: skip
-        columns = {
-            target: self.rule(target, rule, inherited) for target, rule in self.table(raw, "columns").items()
-        }
+        columns = {target: self.rule(target, rule, inherited) for target, rule in self.table(raw, "columns").items()}
         if "title" not in columns:
             self.fail("columns.title", "is missing: every source must say which column holds the title")
         patterns: dict[str, str] = {}
@@ -479,9 +471,7 @@ class _Parser:
         attached = [column for join in joins for column in (*join.take, *join.collect)]
         for column in attached:
             if attached.count(column) > 1:
-                self.fail(
-                    "join", f'column {column!r} is attached twice; rename one with take = {{ new = "old" }}'
-                )
+                self.fail("join", f'column {column!r} is attached twice; rename one with take = {{ new = "old" }}')
         prose = {"title", "licence", "homepage"}
         if file_format.format in ("json", "jsonl"):
             for target, rule in columns.items():

@@ -110,9 +110,7 @@ def _read_header(chunk: LineChunk, form: FileFormat, name: str) -> tuple[list[st
     if start is None:
         return None, 0
     if start in chunk.bad and not chunk.failure:
-        raise ReadError(
-            f"{name}, line {chunk.first + start}: the header cannot be read: {chunk.bad[start][0]}"
-        )
+        raise ReadError(f"{name}, line {chunk.first + start}: the header cannot be read: {chunk.bad[start][0]}")
     if chunk.failure and (start in chunk.bad or start == len(chunk.lines) - 1):
         return None, 0
     if not form.quote:
@@ -198,9 +196,7 @@ def _cut(
             rejects = rejects.join(spent, on="line", how="anti", maintain_order="left")
     lines = lines.with_columns(
         pl.col("text").str.count_matches(form.delimiter, literal=True).cast(pl.Int64).alias("delimiters"),
-        (pl.col("text").str.contains(form.quote, literal=True) if form.quote else pl.lit(False)).alias(
-            "quoted"
-        ),
+        (pl.col("text").str.contains(form.quote, literal=True) if form.quote else pl.lit(False)).alias("quoted"),
         (pl.col("text").str.len_bytes() > limits.field_characters).alias("long"),
     )
     plain = ~pl.col("quoted") & ~pl.col("long")
@@ -219,7 +215,7 @@ def _cut(
         )
     ragged = lines.filter(~pl.col("fits") & plain).select(
         "line",
-        pl.format("{} fields, header has {}", pl.col("delimiters") + 1, pl.lit(width)).alias("reason"),
+        pl.concat_str(pl.col("delimiters") + 1, pl.lit(f" fields, header has {width}")).alias("reason"),
         pl.col("text").str.head(RAW_CHARACTERS).alias("raw"),
     )
     for line, text in lines.filter(~pl.col("fits") & ~plain).select("line", "text").iter_rows():
@@ -228,9 +224,7 @@ def _cut(
     if judged.rows:
         frame = pl.concat([frame, _frame_of(judged.rows, header)])
     frame = frame.sort(LINE)
-    all_rejects = concat_rejects([rejects, ragged, reject_rows(judged.rejects)]).sort(
-        "line", maintain_order=True
-    )
+    all_rejects = concat_rejects([rejects, ragged, reject_rows(judged.rejects)]).sort("line", maintain_order=True)
     return Records(frame, all_rejects, frame.height + all_rejects.height), carried
 
 
@@ -371,9 +365,7 @@ def _parse(good: pl.DataFrame, form: FileFormat, header: Sequence[str]) -> pl.Da
     return _frame_of([(line, text, cells) for line, text, cells in rows if isinstance(cells, list)], header)
 
 
-def _parse_split(
-    good: pl.DataFrame, own: pl.DataFrame, form: FileFormat, header: Sequence[str]
-) -> pl.DataFrame:
+def _parse_split(good: pl.DataFrame, own: pl.DataFrame, form: FileFormat, header: Sequence[str]) -> pl.DataFrame:
     """As `_parse`, where polars' own reader cannot: one column, or a delimiter of several characters."""
     text = good["text"]
     if len(header) == 1:

@@ -70,8 +70,7 @@ def text_field(rule: FieldRule, schema: pl.Schema, default_null: Sequence[str]) 
     """The first of the rule's columns that holds something, as one text."""
     null_words = default_null if rule.null_words is None else rule.null_words
     texts = [
-        _without(_first_item(pl.col(c), rule) if schema[c] == STRINGS else pl.col(c), null_words)
-        for c in rule.columns
+        _without(_first_item(pl.col(c), rule) if schema[c] == STRINGS else pl.col(c), null_words) for c in rule.columns
     ]
     return _shaped(pl.coalesce(texts), rule)
 
@@ -88,13 +87,11 @@ def list_field(rule: FieldRule, schema: pl.Schema, default_null: Sequence[str]) 
     null_words = default_null if rule.null_words is None else rule.null_words
     if rule.flag is not None:
         items = pl.concat_list(
-            pl.when(pl.col(c) == rule.flag).then(pl.lit(c)).otherwise(pl.lit(None, pl.String))
-            for c in rule.columns
+            pl.when(pl.col(c) == rule.flag).then(pl.lit(c)).otherwise(pl.lit(None, pl.String)) for c in rule.columns
         )
     else:
         items = pl.concat_list(
-            _items(c, schema[c] == STRINGS, rule, null_words).fill_null(pl.lit([], dtype=STRINGS))
-            for c in rule.columns
+            _items(c, schema[c] == STRINGS, rule, null_words).fill_null(pl.lit([], dtype=STRINGS)) for c in rule.columns
         )
     item = pl.element().str.strip_chars()
     kept = items.list.eval(item.filter(item.is_not_null() & ~item.is_in(["", *null_words])))
@@ -146,9 +143,7 @@ def extra_object(frame: pl.DataFrame, block: SourceBlock) -> pl.Expr:
     pieces: list[pl.Expr] = []
     if rest:
         cleaned = pl.struct(
-            _without(pl.col(name), null_words).alias(name)
-            if frame.schema[name] == pl.String
-            else pl.col(name)
+            _without(pl.col(name), null_words).alias(name) if frame.schema[name] == pl.String else pl.col(name)
             for name in rest
         )
         pieces.append(json_object_of(cleaned, rest))
@@ -167,10 +162,7 @@ def json_object_of(cells: pl.Expr, names: Sequence[str]) -> pl.Expr:
     """As `json_object`, for the fields `names` of the struct `cells`."""
     pairs = [
         pl.when(cells.struct.field(name).is_not_null()).then(
-            pl.struct(cells.struct.field(name))
-            .struct.json_encode()
-            .str.strip_prefix("{")
-            .str.strip_suffix("}")
+            pl.struct(cells.struct.field(name)).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
         )
         for name in names
     ]
@@ -201,9 +193,7 @@ def with_source_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
     The column is never null afterwards.
     """
-    slug = (
-        pl.col("title").str.normalize("NFC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "-")
-    )
+    slug = pl.col("title").str.normalize("NFC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "-")
     slug = slug.str.strip_chars("-")
     slug = pl.when(slug == "").then(pl.col("title").str.strip_chars()).otherwise(slug)
     year = pl.col("year").str.extract(r"\d{4}", 0)
@@ -218,14 +208,10 @@ def with_row_hashes(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col(name).list.join("\x1f") if frame.schema[name] == STRINGS else pl.col(name)
         for name in (*(c.name for c in RAW_FIELDS), "extra")
     ]
-    content = frame.select(
-        pl.concat_str([t.fill_null("\x1d") for t in texts], separator="\x1e").alias("content")
-    )
+    content = frame.select(pl.concat_str([t.fill_null("\x1d") for t in texts], separator="\x1e").alias("content"))
     with duckdb.connect() as connection:
         connection.register("records", content)
-        hashes = connection.sql(
-            "SELECT (md5_number_lower(content) >> 1)::BIGINT AS row_hash FROM records"
-        ).pl()
+        hashes = connection.sql("SELECT (md5_number_lower(content) >> 1)::BIGINT AS row_hash FROM records").pl()
     return frame.with_columns(hashes["row_hash"])
 
 

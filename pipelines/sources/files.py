@@ -7,10 +7,12 @@ Does not belong here: what the bytes mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +23,11 @@ from typing import IO
 
 GZIP_MAGIC = b"\x1f\x8b"
 _BLOCK = 1 << 20
+
+# What the zip and gzip modules raise on damaged files.
+_DAMAGE = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, struct.error, ValueError, LookupError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,7 @@ class Limits:
     expansion: int = 200  # decompressed / compressed bytes, judged once `expansion_after_bytes` have come out
     expansion_after_bytes: int = 64 << 20
     member_bytes: int = 8 << 30  # decompressed size of one file
-    whole_bytes: int = (
-        1 << 30
-    )  # decompressed size of a file that can only be read in one piece (JSON, Parquet)
+    whole_bytes: int = 1 << 30  # decompressed size of a file that can only be read in one piece (JSON, Parquet)
     line_bytes: int = 16 << 20  # one physical line
     field_characters: int = 1_000_000
     chunk_bytes: int = 16 << 20  # what is parsed at a time
@@ -127,9 +132,7 @@ def list_folder(sources: Path) -> list[SourceFile]:
             else:
                 plain[name] = SourceFile(name, path)
     files = {
-        name: file
-        for name, file in plain.items()
-        if not (name.endswith(".gz") and name.removesuffix(".gz") in plain)
+        name: file for name, file in plain.items() if not (name.endswith(".gz") and name.removesuffix(".gz") in plain)
     }
     for name, path in archives:
         for file in _members(name, path):
@@ -172,7 +175,9 @@ def _zip_listing(path: Path, size: int, mtime_ns: int) -> tuple[tuple[str, str |
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except _DAMAGE as error:
+        if not _is_damage(error):
+            raise
         return (("", None, f"not a readable zip archive: {error}"),)
     rows: list[tuple[str, str | None, str | None]] = []
     for member in members:
@@ -187,6 +192,11 @@ def _zip_listing(path: Path, size: int, mtime_ns: int) -> tuple[tuple[str, str |
         shown = "/".join(part or "(root)" for part in parts)
         rows.append((_printable_name(shown), member.filename, problem))
     return tuple(rows)
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether the file is at fault: no permission or a failing disk must not pass for bad data."""
+    return not isinstance(error, OSError) or error.errno in (None, errno.EINVAL)
 
 
 def _unpacked_names(file: SourceFile) -> Iterator[str]:
@@ -245,16 +255,8 @@ class ByteStream:
             else:
                 with zipfile.ZipFile(self.file.path) as archive, archive.open(self.file.member) as member:
                     yield from self._guarded(member)
-        except (
-            OSError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-            NotImplementedError,
-            RuntimeError,
-            KeyError,
-        ) as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
+        except _DAMAGE as error:
+            if not _is_damage(error):
                 raise
             self.failure = f"cannot be read on: {str(error) or type(error).__name__}"
 

@@ -144,9 +144,7 @@ def _salvage(data: bytes, form: FileFormat, failure: str | None) -> tuple[list[E
             if text[at : at + 1] == ("]" if opening == "[" else "}"):
                 at = _skip(text, at + 1)
                 if at < len(text):
-                    rejects.append(
-                        (number, f"text after the end, at character {at}", text[at:][:RAW_CHARACTERS])
-                    )
+                    rejects.append((number, f"text after the end, at character {at}", text[at:][:RAW_CHARACTERS]))
                 elif failure:
                     rejects.append((number, failure, ""))
                 break
@@ -171,9 +169,7 @@ def _salvage(data: bytes, form: FileFormat, failure: str | None) -> tuple[list[E
         if re.search("[\udc80-\udcff]", text[start:end]):
             rejects.append((number, f"bytes that are not {form.encoding}", text[start:end][:RAW_CHARACTERS]))
         else:
-            elements.append(
-                (number, {KEY: key, **value} if key is not None and isinstance(value, dict) else value)
-            )
+            elements.append((number, {KEY: key, **value} if key is not None and isinstance(value, dict) else value))
         number += 1
     return elements, rejects
 

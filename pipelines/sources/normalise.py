@@ -97,9 +97,7 @@ def normalise(titles: pl.DataFrame, block: Block) -> pl.DataFrame:
         "countries": _mapped(titles["countries"], lambda words: _codes(words, country_code)),
         "votes": _votes(repaired(titles["votes"]), issues),
         "imdb_id": _imdb_ids(repaired(titles["imdb_id"]), issues),
-        "tmdb_id": _numbers(
-            repaired(titles["tmdb_id"]), "tmdb_id", r"themoviedb\.org/movie/(\d{1,10})", issues
-        ),
+        "tmdb_id": _numbers(repaired(titles["tmdb_id"]), "tmdb_id", r"themoviedb\.org/movie/(\d{1,10})", issues),
         "movielens_id": _numbers(
             repaired(titles["movielens_id"]), "movielens_id", r"movielens\.org/movies/(\d{1,10})", issues
         ),
@@ -183,9 +181,7 @@ def _spaced(text: pl.Series, uris: pl.Series) -> pl.Series:
     if not taken.any():
         return text
     rows = taken.arg_true()
-    return text.clone().scatter(
-        rows, percent_decoded(text.gather(rows)).str.replace_all("_", " ", literal=True)
-    )
+    return text.clone().scatter(rows, percent_decoded(text.gather(rows)).str.replace_all("_", " ", literal=True))
 
 
 def _by_pattern(text: pl.Series, pattern: str | None) -> tuple[pl.Series, pl.Series, pl.DataFrame]:
@@ -233,9 +229,7 @@ def _scattered(texts: pl.Series, where: pl.Series, values: pl.Series) -> pl.Seri
     return texts.clone().scatter(where.arg_true(), values) if values.len() else texts
 
 
-def _alias_lists(
-    given: pl.Series, found: list[pl.DataFrame], title: pl.Series, original: pl.Series
-) -> pl.Series:
+def _alias_lists(given: pl.Series, found: list[pl.DataFrame], title: pl.Series, original: pl.Series) -> pl.Series:
     """Aliases of each row: those given, then those found; without title, original title and repetitions."""
     rows = pl.DataFrame({"given": given}).with_row_index("row")
     listed = rows.explode("given", empty_as_null=True).drop_nulls()
@@ -272,9 +266,7 @@ def _years(texts: pl.Series, issues: _Issues) -> pl.Series:
             value.str.extract(rf"^({YEAR})(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])$"),
             value.str.extract(rf"(?:^|\D)({YEAR})(?:\D|$)"),
         ).cast(pl.Int32),
-        number=pl.coalesce(
-            value.str.extract(r"^(-?\d+)(?:\.0*)?$"), value.str.extract(r"(?:^|\D)(\d{4})(?:\D|$)")
-        ),
+        number=pl.coalesce(value.str.extract(r"^(-?\d+)(?:\.0*)?$"), value.str.extract(r"(?:^|\D)(\d{4})(?:\D|$)")),
         short=value.str.contains(r"^\d{1,2}[-/. ]\w{1,9}[-/. ]\d{2}$"),
     )
     missed = parts["year"].is_null() & texts.is_not_null()
@@ -317,9 +309,7 @@ def _runtimes(texts: pl.Series, issues: _Issues) -> pl.Series:
         minutes=pl.coalesce(
             minutes(rf"^{number}(?:\s*[-–/]\s*\d+)?\s*{minute_word}?\.?(?:\s*\(.*\))?$", 1),
             minutes(rf"^{number}\s*{second_word}\.?$", 1 / 60),
-            minutes(
-                rf"^{number}\s*{hour_word}\.?,?\s*(?:and\s+)?(?:(\d{{1,3}})\s*{minute_word}?\.?)?$", 60, 1
-            ),
+            minutes(rf"^{number}\s*{hour_word}\.?,?\s*(?:and\s+)?(?:(\d{{1,3}})\s*{minute_word}?\.?)?$", 60, 1),
             minutes(r"^pt?(?:(\d{1,3})h)?(?:(\d{1,4})m)?(?:(\d{1,6})(?:\.\d+)?s)?$", 60, 1, 1 / 60),
             minutes(r"^(\d{1,2}):([0-5]\d)(?::([0-5]\d))?$", 60, 1, 1 / 60),
         ).round(),
@@ -330,10 +320,7 @@ def _runtimes(texts: pl.Series, issues: _Issues) -> pl.Series:
     issues.add(too_long, "runtime out of range", texts)
     issues.add(~number_found & ~found["seasons"], "runtime not understood", texts)
     return found.select(
-        pl.when(pl.col("minutes").is_between(1, MAX_RUNTIME_MIN))
-        .then("minutes")
-        .cast(pl.Int32)
-        .alias("runtime_min")
+        pl.when(pl.col("minutes").is_between(1, MAX_RUNTIME_MIN)).then("minutes").cast(pl.Int32).alias("runtime_min")
     ).to_series()
 
 
@@ -371,9 +358,7 @@ def _imdb_ids(texts: pl.Series, issues: _Issues) -> pl.Series:
 def _numbers(texts: pl.Series, field: str, address: str, issues: _Issues) -> pl.Series:
     """Positive number, out of itself or of a link that matches `address`."""
     value = pl.col("value")
-    number = pl.coalesce(value.str.extract(r"^(\d{1,10})(?:\.0+)?$"), value.str.extract(address)).cast(
-        pl.Int64
-    )
+    number = pl.coalesce(value.str.extract(r"^(\d{1,10})(?:\.0+)?$"), value.str.extract(address)).cast(pl.Int64)
     numbers = _each(texts, number=pl.when(number > 0).then(number)).to_series()
     issues.add(numbers.is_null() & texts.is_not_null(), f"{field} not understood", texts)
     return numbers
@@ -381,9 +366,7 @@ def _numbers(texts: pl.Series, field: str, address: str, issues: _Issues) -> pl.
 
 def _wikidata_ids(texts: pl.Series, issues: _Issues) -> pl.Series:
     """`Q` and digits, out of an id or a link."""
-    ids = _each(
-        texts, q=pl.lit("Q") + pl.col("value").str.extract(r"(?i)(?:^|/|:)q([1-9]\d{0,11})>?$")
-    ).to_series()
+    ids = _each(texts, q=pl.lit("Q") + pl.col("value").str.extract(r"(?i)(?:^|/|:)q([1-9]\d{0,11})>?$")).to_series()
     issues.add(ids.is_null() & texts.is_not_null(), "wikidata_id not understood", texts)
     return ids
 
@@ -416,9 +399,7 @@ def _wikipedia_slugs(raw: pl.Series, dbpedia: pl.Series, issues: _Issues) -> pl.
         name=pl.coalesce(
             value.str.extract(_WIKIPEDIA_ADDRESS),
             value.str.extract(r"^(?:\./|/wiki/)([^?#]+)"),
-            pl.when(~value.str.contains(r"://|^//|^/w/|index\.php")).then(
-                value.str.extract(r"^([^#<>\[\]{}|]+)")
-            ),
+            pl.when(~value.str.contains(r"://|^//|^/w/|index\.php")).then(value.str.extract(r"^([^#<>\[\]{}|]+)")),
         ),
     ).to_series()
     name = percent_decoded(name).str.replace_all(r"\s+", "_").str.strip_chars("_")
@@ -441,18 +422,12 @@ def _mapped(lists: pl.Series, mapping: Callable[[pl.Series], pl.Series]) -> pl.S
     distinct = lists.explode(empty_as_null=True).unique().drop_nulls()
     if not distinct.len():
         return _empty_lists(lists.len())
-    changes = pl.DataFrame({"old": distinct, "new": mapping(distinct)}).filter(
-        pl.col("old").ne_missing(pl.col("new"))
-    )
+    changes = pl.DataFrame({"old": distinct, "new": mapping(distinct)}).filter(pl.col("old").ne_missing(pl.col("new")))
     value = pl.element().replace(changes["old"], changes["new"]) if changes.height else pl.element()
     return (
         lists.to_frame("value")
         .select(
-            pl.col("value")
-            .list.eval(value)
-            .list.drop_nulls()
-            .list.unique(maintain_order=True)
-            .fill_null(_NO_STRINGS)
+            pl.col("value").list.eval(value).list.drop_nulls().list.unique(maintain_order=True).fill_null(_NO_STRINGS)
         )
         .to_series()
     )
@@ -460,9 +435,7 @@ def _mapped(lists: pl.Series, mapping: Callable[[pl.Series], pl.Series]) -> pl.S
 
 def _genre_lists(lists: pl.Series) -> pl.Series:
     """Genres of the vocabulary; one word may stand for several, unknown words are dropped."""
-    joined = _mapped(
-        lists, lambda words: _words(words, lambda word: "|".join(canonical_genres(word) or ()) or None)
-    )
+    joined = _mapped(lists, lambda words: _words(words, lambda word: "|".join(canonical_genres(word) or ()) or None))
     split = pl.col("value").list.join("|").str.split("|").list.unique(maintain_order=True)
     return (
         joined.to_frame("value")

@@ -67,11 +67,7 @@ def _as_text(column: pl.Series) -> pl.Series:
     if not dtype.is_nested():
         return column.cast(pl.String, strict=False)
     try:
-        return (
-            column.to_frame()
-            .select(pl.struct(column.name).struct.json_encode().alias(column.name))
-            .to_series()
-        )
+        return column.to_frame().select(pl.struct(column.name).struct.json_encode().alias(column.name)).to_series()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         # Polars cannot write every type as JSON, e.g. bytes inside a struct.
         return pl.Series(column.name, [None] * len(column), dtype=pl.String)

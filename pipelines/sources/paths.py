@@ -20,9 +20,7 @@ def parse_path(path: str) -> list[Step]:
     while at <= len(path):
         match = _STEP.match(path, at)
         if match is None or path[match.end() : match.end() + 1] not in ("", "."):
-            raise ValueError(
-                f"{path!r} is no path: keys joined by dots, key[other=value] to choose from a list"
-            )
+            raise ValueError(f"{path!r} is no path: keys joined by dots, key[other=value] to choose from a list")
         steps.append((match["key"], match["filter"], match["value"]))
         at = match.end() + 1
     return steps

@@ -152,7 +152,7 @@ def reject_share(accounting: pl.DataFrame, rejects: pl.DataFrame) -> float:
     """
     reason = pl.col("reason")
     unread = rejects.filter(~reason.str.starts_with(FILTERED) & ~reason.str.starts_with(DUPLICATE)).height
-    rows = accounting["rows_kept"].sum() + unread
+    rows = int(accounting["rows_kept"].sum()) + unread
     return unread / rows if rows else 0.0
 
 
@@ -239,7 +239,8 @@ def _read_titles(file: SourceFile, block: SourceBlock, limits: Limits, books: _B
 
 
 def _reasoned(frame: pl.DataFrame, reason: pl.Expr) -> pl.DataFrame:
-    return frame.select(pl.col(LINE).alias("line"), reason.alias("reason"), pl.col(RAW).alias("raw"))
+    # polars 2.1 panics when it formats text over a filtered frame of several chunks.
+    return frame.rechunk().select(pl.col(LINE).alias("line"), reason.alias("reason"), pl.col(RAW).alias("raw"))
 
 
 def _attach(
@@ -330,9 +331,7 @@ def _all_files(block: SourceBlock, listing: Sequence[SourceFile]) -> list[Source
     return list(dict.fromkeys(found))
 
 
-def _fingerprint_frame(
-    block: SourceBlock, files: Sequence[SourceFile], previous: pl.DataFrame | None
-) -> pl.DataFrame:
+def _fingerprint_frame(block: SourceBlock, files: Sequence[SourceFile], previous: pl.DataFrame | None) -> pl.DataFrame:
     known: dict[str, tuple[int, int, str]] = {}
     if previous is not None:
         own = previous.filter(pl.col("source") == block.name)

@@ -43,9 +43,7 @@ class Records:
 
 def reject_rows(rows: Iterable[tuple[int, str, str]]) -> pl.DataFrame:
     """Frame with schema `REJECTS` of (line, reason, raw) tuples."""
-    return pl.DataFrame(
-        [(line, reason, printable(raw)) for line, reason, raw in rows], schema=REJECTS, orient="row"
-    )
+    return pl.DataFrame([(line, reason, printable(raw)) for line, reason, raw in rows], schema=REJECTS, orient="row")
 
 
 def printable(text: str) -> str:
@@ -58,8 +56,7 @@ def printable(text: str) -> str:
         return cut
     # Undecodable bytes arrive as lone surrogates U+DC80..U+DCFF (the surrogateescape convention).
     cut = "".join(
-        f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else ("\\x00" if c == "\0" else c)
-        for c in cut
+        f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else ("\\x00" if c == "\0" else c) for c in cut
     )
     return cut.encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -17,9 +17,7 @@ import polars as pl
 _SUSPECT = r"[^\x20-\x7E]|  |^ | $|&#?\w+;|\.mw-parser-output"
 
 # Control characters and invisible marks. U+200C and U+200D stay: Persian and Indic words need them.
-_INVISIBLE = (
-    r"[[\x00-\x1F\x7F]&&[^\s]]|[\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}\x{2066}-\x{2069}\x{FEFF}]"
-)
+_INVISIBLE = r"[[\x00-\x1F\x7F]&&[^\s]]|[\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}\x{2066}-\x{2069}\x{FEFF}]"
 # These may be halves of a doubly encoded letter, and go only after decoding: C1 controls and the soft hyphen.
 _INVISIBLE_AT_LAST = _INVISIBLE + r"|[[\x{80}-\x{9F}]&&[^\s]]|\x{AD}"
 

@@ -117,9 +117,7 @@ _ALSO_KNOWN_AS = r"(?i)^(?:a\.?\s?k\.?\s?a\b\.?|also known as)[:,]?\s*"
 # Brackets before the year hold another title, unless they continue the sentence ("Birdman or (The Unexpected
 # Virtue of Ignorance)", "(and Enjoy It)"), are glued to a word ("Maggie Moore(s)"), or number a part.
 _CONTINUES = r"(?i:(?:^|[\s:,])(?:or|and|&)[:,]?)$"
-_CONTINUED = (
-    r"^(?:and|or|but|with|from|of|for|in|if|as|not|to|the|an|is)\s|^\.\.\.\s?(?i:or|and|but)\s|^a\s[a-z]"
-)
+_CONTINUED = r"^(?:and|or|but|with|from|of|for|in|if|as|not|to|the|an|is)\s|^\.\.\.\s?(?i:or|and|but)\s|^a\s[a-z]"
 _PART = (
     r"(?i)^(?:(?:part|pt|vol|volume|chapter|episode|ep|season|book|no)\b\.?\s*"
     r"(?:\d+|[ivxl]+|one|two|three|four|five|six|seven|eight|nine|ten)|\w+ sequence)$"
@@ -209,11 +207,7 @@ def _peeled(work: pl.DataFrame) -> pl.DataFrame:
         pl.when(inside.is_null() | (head == ""))
         .then(pl.lit(None, dtype=pl.String))
         .when(pl.col("square"))
-        .then(
-            pl.when(inside.str.contains(f"^(?:{_SQUARE})$") | inside.is_in(languages)).then(
-                pl.lit("qualifier")
-            )
-        )
+        .then(pl.when(inside.str.contains(f"^(?:{_SQUARE})$") | inside.is_in(languages)).then(pl.lit("qualifier")))
         .when(is_year)
         .then(pl.lit("year"))
         .when(is_qualifier)
@@ -251,9 +245,7 @@ def _without_brackets(work: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             work = peeled.select(columns)
             break
         aliases.append(
-            peeled.filter(pl.col("role") == "alias").select(
-                "row", "alias", order=pl.lit(-turn, dtype=pl.Int32)
-            )
+            peeled.filter(pl.col("role") == "alias").select("row", "alias", order=pl.lit(-turn, dtype=pl.Int32))
         )
         work = peeled.with_columns(
             rest=pl.col("head").str.strip_chars_end(" "),
@@ -285,9 +277,7 @@ def title_parts(
     address = work["text"].str.extract(_ADDRESS)
     rest = percent_decoded(address.fill_null(work["text"]))
     work = work.with_columns(rest=rest, from_address=address.is_not_null()).with_columns(
-        rest=pl.when(
-            pl.col("from_address") | (~pl.col("rest").str.contains(" ") & pl.col("rest").str.contains(r"_\("))
-        )
+        rest=pl.when(pl.col("from_address") | (~pl.col("rest").str.contains(" ") & pl.col("rest").str.contains(r"_\(")))
         .then(pl.col("rest").str.replace_all("_", " ", literal=True))
         .otherwise("rest")
         .str.replace_all(r"\s+", " ")

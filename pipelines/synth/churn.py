@@ -127,9 +127,7 @@ def _new_films(records: pl.DataFrame, films: pl.DataFrame, share: float, seed: i
     most = records.group_by("source").len()["len"].max()
     count = round(int(str(most or 0)) * share * ADDED_SHARE) * 4 + SPARE_FILMS
     first = int(str(max(records["film"].max() or 0, films["film"].max() or 0))) + 1
-    return added(count, seed, first, set(films["title"].str.to_lowercase())).with_columns(
-        is_again=pl.lit(False)
-    )
+    return added(count, seed, first, set(films["title"].str.to_lowercase())).with_columns(is_again=pl.lit(False))
 
 
 def _row_format(parts: list[Part]) -> tuple[Format, str]:
@@ -154,9 +152,7 @@ def _choose(pack: Path, known: pl.DataFrame, form: Format, count: int, random: S
     order = random.permutation(rows.height)[:count]
     change = ["removed"] * min(removed, len(order)) + ["edited"] * max(0, len(order) - removed)
     return (
-        rows.select(pl.all().gather(order))
-        .with_columns(change=pl.Series(change, dtype=pl.String))
-        .sort("file", "at")
+        rows.select(pl.all().gather(order)).with_columns(change=pl.Series(change, dtype=pl.String)).sort("file", "at")
     )
 
 
@@ -251,8 +247,6 @@ def _finish(
     formats.write_bytes(out / TRUTH / "changes.parquet", formats.parquet_bytes(log))
 
     def counts(change: str) -> dict[str, int]:
-        return dict(
-            log.filter(pl.col("change") == change).group_by("source", maintain_order=True).len().iter_rows()
-        )
+        return dict(log.filter(pl.col("change") == change).group_by("source", maintain_order=True).len().iter_rows())
 
     return ChurnSummary(out, counts("edited"), counts("removed"), counts("added"), tuple(sorted(files)))

@@ -22,9 +22,7 @@ def last_names(random: Stream, n: int, culture: Culture) -> pl.Series:
     """Draw `n` surnames of a culture."""
     start, end = pick(random, n, culture.last_start), pick(random, n, culture.last_end)
     # Three equal letters where the halves meet read as a slip.
-    return pl.select(pl.concat_str(start, end).str.replace(r"(?i)(ll|ss|nn|tt)[lsnt]", "$1").alias("last"))[
-        "last"
-    ]
+    return pl.select(pl.concat_str(start, end).str.replace(r"(?i)(ll|ss|nn|tt)[lsnt]", "$1").alias("last"))["last"]
 
 
 def full_names(random: Stream, n: int, culture: Culture) -> pl.Series:
@@ -143,11 +141,9 @@ def _spelled(chosen: Numbers, column: str, article: str) -> dict[str, pl.Series]
 def plots(random: Stream, n: int) -> pl.Series:
     """Draw `n` plots of one or two sentences."""
     words = {name: pick(random, n, lists()[name]) for name in ("role", "deed", "setting", "turn")}
-    words["role"] = pl.select(
-        (words["role"].str.head(1).str.to_uppercase() + words["role"].str.slice(1)).alias("w")
-    )["w"]
+    words["role"] = pl.select((words["role"].str.head(1).str.to_uppercase() + words["role"].str.slice(1)).alias("w"))[
+        "w"
+    ]
     plain = filled("{role} {deed} {setting}.", n, words)
     turned = filled("{role} {deed} {setting}. {turn}", n, words)
-    return pl.select(pl.when(pl.Series(random.random(n) < 0.4)).then(plain).otherwise(turned).alias("plot"))[
-        "plot"
-    ]
+    return pl.select(pl.when(pl.Series(random.random(n) < 0.4)).then(plain).otherwise(turned).alias("plot"))["plot"]

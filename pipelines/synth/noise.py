@@ -27,9 +27,7 @@ YEAR_STEPS = (1, -1, 2, -2, 10, -9)
 YEAR_STEP_WEIGHTS = (46, 40, 5, 4, 3, 2)
 
 
-def varied_titles(
-    works: pl.DataFrame, rate: float, random: Stream, variants: dict[str, float] = VARIANTS
-) -> pl.Series:
+def varied_titles(works: pl.DataFrame, rate: float, random: Stream, variants: dict[str, float] = VARIANTS) -> pl.Series:
     """Titles [n] of which a share `rate` differs from `works.title`.
 
     `works` needs title, original_latin and aliases. A variant a title has no room for (an article to move, an
@@ -65,9 +63,9 @@ def varied_titles(
         .otherwise(pl.col("typo"))
     )
     fallback = pl.when(hits(random, len(rows), 0.5)).then(subtitled).otherwise(pl.col("typo"))
-    changed = some.select(
-        pl.when(varied.is_null() | (varied == title)).then(fallback).otherwise(varied).alias("t")
-    )["t"]
+    changed = some.select(pl.when(varied.is_null() | (varied == title)).then(fallback).otherwise(varied).alias("t"))[
+        "t"
+    ]
     return works["title"].scatter(rows, changed)
 
 
@@ -154,9 +152,5 @@ def doubly_encoded(texts: pl.Series, share: float, random: Stream) -> pl.Series:
 
 def with_entities(titles: pl.Series, share: float, random: Stream) -> pl.Series:
     """Titles of which a share has `&` and apostrophes written as HTML entities."""
-    escaped = (
-        pl.lit(titles).str.replace_all("&", "&amp;", literal=True).str.replace_all("'", "&#39;", literal=True)
-    )
-    return pl.select(
-        pl.when(hits(random, len(titles), share)).then(escaped).otherwise(pl.lit(titles)).alias("t")
-    )["t"]
+    escaped = pl.lit(titles).str.replace_all("&", "&amp;", literal=True).str.replace_all("'", "&#39;", literal=True)
+    return pl.select(pl.when(hits(random, len(titles), share)).then(escaped).otherwise(pl.lit(titles)).alias("t"))["t"]

@@ -139,13 +139,9 @@ def write_part(path: Path, part: Part, damage: damages.Damaged) -> None:
         formats.write_bytes(path, formats.joined(header, lines, part.form))
 
 
-def write_truth(
-    folder: Path, records: pl.DataFrame, films: pl.DataFrame, rejects: dict[str, dict[str, int]]
-) -> None:
+def write_truth(folder: Path, records: pl.DataFrame, films: pl.DataFrame, rejects: dict[str, dict[str, int]]) -> None:
     """Write the truth of a pack."""
     folder.mkdir(parents=True, exist_ok=True)
     formats.write_bytes(folder / "records.parquet", formats.parquet_bytes(records))
     formats.write_bytes(folder / "films.parquet", formats.parquet_bytes(films))
-    formats.write_bytes(
-        folder / "rejects.json", json.dumps(rejects, indent=2, sort_keys=True).encode() + b"\n"
-    )
+    formats.write_bytes(folder / "rejects.json", json.dumps(rejects, indent=2, sort_keys=True).encode() + b"\n")

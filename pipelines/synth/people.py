@@ -71,14 +71,10 @@ def as_lists(seats: Numbers) -> pl.Series:
 
 def named(people: pl.Series, names: pl.Series) -> pl.Series:
     """List column of people's numbers -> list column of their names."""
-    rows = pl.DataFrame({"row": np.arange(len(people)), "person": people}).explode(
-        "person", empty_as_null=True
-    )
+    rows = pl.DataFrame({"row": np.arange(len(people)), "person": people}).explode("person", empty_as_null=True)
     rows = rows.filter(pl.col("person").is_not_null())
     lists = (
-        rows.with_columns(name=names.gather(rows["person"]))
-        .group_by("row", maintain_order=True)
-        .agg(pl.col("name"))
+        rows.with_columns(name=names.gather(rows["person"])).group_by("row", maintain_order=True).agg(pl.col("name"))
     )
     return (
         pl.DataFrame({"row": np.arange(len(people))})

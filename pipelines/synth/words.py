@@ -89,26 +89,19 @@ def facts(name: str) -> dict[str, Any]:
 @cache
 def concepts() -> pl.DataFrame:
     """Nouns with their translations: one column a language, plus `ja_latin` and `ru_latin`."""
-    return pl.read_csv(
-        HERE / "concepts.tsv", separator="\t", quote_char=None, comment_prefix="#", infer_schema=False
-    )
+    return pl.read_csv(HERE / "concepts.tsv", separator="\t", quote_char=None, comment_prefix="#", infer_schema=False)
 
 
 @cache
 def real_films() -> pl.DataFrame:
     """Facts of real films (and plots written for this project): one row a film, sorted by year and title."""
-    frame = pl.read_csv(
-        HERE / "films.tsv", separator="\t", quote_char=None, comment_prefix="#", infer_schema=False
-    )
+    frame = pl.read_csv(HERE / "films.tsv", separator="\t", quote_char=None, comment_prefix="#", infer_schema=False)
     empty = pl.lit([], dtype=pl.List(pl.String))
     return frame.with_columns(
         pl.col("year", "runtime_min").cast(pl.Int32),
         pl.col("tmdb_id", "movielens_id").cast(pl.Int64),
         *(
-            pl.when(pl.col(name).fill_null("") == "")
-            .then(empty)
-            .otherwise(pl.col(name).str.split("|"))
-            .alias(name)
+            pl.when(pl.col(name).fill_null("") == "").then(empty).otherwise(pl.col(name).str.split("|")).alias(name)
             for name in LISTS
         ),
     )

@@ -110,11 +110,7 @@ def invented(
 
 def _real_as_works(real: pl.DataFrame, first_person: int) -> pl.DataFrame:
     """Real films in the shape of invented ones; their people get numbers from `first_person`."""
-    names = (
-        pl.concat([real["directors"].explode(), real["cast"].explode()])
-        .drop_nulls()
-        .unique(maintain_order=True)
-    )
+    names = pl.concat([real["directors"].explode(), real["cast"].explode()]).drop_nulls().unique(maintain_order=True)
     people_numbers = dict(zip(names.to_list(), range(first_person, first_person + len(names)), strict=True))
     native = pl.col("aliases").list.filter(pl.element().str.contains(r"[^\p{Latin}\p{Common}\p{Inherited}]"))
     latin = pl.col("aliases").list.set_difference(native)
@@ -125,9 +121,7 @@ def _real_as_works(real: pl.DataFrame, first_person: int) -> pl.DataFrame:
         is_real=pl.lit(True),
         original_latin=original.fill_null(pl.col("title")),
         original_title=native.list.first().fill_null(original),
-        aliases=pl.when(latin.list.len() > 0)
-        .then(latin.list.sort())
-        .otherwise(pl.lit([], dtype=pl.List(pl.String))),
+        aliases=pl.when(latin.list.len() > 0).then(latin.list.sort()).otherwise(pl.lit([], dtype=pl.List(pl.String))),
         kind=pl.when(pl.col("runtime_min") < 40).then(pl.lit("short")).otherwise(pl.lit("movie")),
         director_ids=pl.col("directors").list.eval(number),
         cast_ids=pl.col("cast").list.eval(number),
@@ -169,25 +163,21 @@ def _titles_and_years(
         culture[late] = culture[base]
     sequels = early[len(early) - round(len(early) * SEQUEL_SHARE) :]
     if len(sequels) and len(early) > 2 * len(sequels):
-        base = early[: len(early) - len(sequels)][
-            random.permutation(len(early) - len(sequels))[: len(sequels)]
-        ]
+        base = early[: len(early) - len(sequels)][random.permutation(len(early) - len(sequels))[: len(sequels)]]
         sequel_of[sequels] = base
         year[sequels] = np.minimum(year[base] + random.integers(1, 8, len(sequels)), LAST_YEAR)
         culture[sequels] = culture[base]
         part = pick(random, len(sequels), lists()["franchise_part"])
         subtitle = pick(random, len(sequels), lists()["subtitle"])
         numbered = pl.Series(random.random(len(sequels)) < 0.55)
-        ending = pl.select(
-            pl.when(numbered).then(pl.lit(" ") + part).otherwise(pl.lit(": ") + subtitle).alias("e")
-        )["e"]
+        ending = pl.select(pl.when(numbered).then(pl.lit(" ") + part).otherwise(pl.lit(": ") + subtitle).alias("e"))[
+            "e"
+        ]
         titles = _continued(titles, sequels, base, ending, taken)
     return titles, year, sequel_of
 
 
-def _continued(
-    titles: pl.DataFrame, rows: Numbers, base: Numbers, ending: pl.Series, taken: set[str]
-) -> pl.DataFrame:
+def _continued(titles: pl.DataFrame, rows: Numbers, base: Numbers, ending: pl.Series, taken: set[str]) -> pl.DataFrame:
     """`titles` with `rows` renamed to the title of `base` plus `ending`, where no other film bears that
     title.
     """
@@ -345,9 +335,7 @@ def _with_votes(works: pl.DataFrame, random: Stream, better_known: int = 0) -> p
     rank[np.argsort(chance, kind="stable")] = np.arange(n)
     votes = np.maximum(5, 2_600_000 / (rank + better_known + 3) ** 0.95).astype(np.int64)
     announced = works["year"].to_numpy() > THIS_YEAR
-    return works.with_columns(
-        votes=pl.Series(np.where(announced, 0, votes)), known=pl.Series(1 - rank / max(1, n))
-    )
+    return works.with_columns(votes=pl.Series(np.where(announced, 0, votes)), known=pl.Series(1 - rank / max(1, n)))
 
 
 def _with_ids(works: pl.DataFrame, random: Stream) -> pl.DataFrame:

@@ -85,12 +85,9 @@ def test_tables_and_views_can_be_read_with_plain_duckdb(store):
 
 def test_meanings_units_and_licence_are_comments(store):
     with open_as_anybody_would(store) as connection:
-        views = dict(
-            connection.sql("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall()
-        )
+        views = dict(connection.sql("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
         columns = connection.sql(
-            "SELECT column_name, comment FROM duckdb_columns() "
-            "WHERE table_name = 'core_films' ORDER BY column_index"
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'core_films' ORDER BY column_index"
         ).fetchall()
     assert views["core_films"] == "It's every film. Licence: CC0."
     assert views["core_films_long"] == "Long films."

@@ -80,18 +80,14 @@ def test_whole_floats_fit_integers():
 
 
 def test_limits_are_inclusive_and_nulls_pass():
-    frame = pl.concat(
-        [film(film_id="f1", year=1870), film(film_id="f2", year=2035), film(film_id="f3", year=None)]
-    )
+    frame = pl.concat([film(film_id="f1", year=1870), film(film_id="f2", year=2035), film(film_id="f3", year=None)])
     assert FILMS.violations(FILMS.conform(frame)) == []
 
 
 @given(st.lists(st.integers(1000, 3000), unique=True, max_size=20))
 def test_violations_count_exactly_the_rows_outside_the_limits(years):
     frame = FILMS.conform(
-        pl.DataFrame(
-            {"film_id": [f"f{y}" for y in years], "year": years}, schema_overrides={"film_id": pl.String}
-        )
+        pl.DataFrame({"film_id": [f"f{y}" for y in years], "year": years}, schema_overrides={"film_id": pl.String})
     )
     under, over = sum(y < 1870 for y in years), sum(y > 2035 for y in years)
     told = FILMS.violations(frame)
@@ -150,8 +146,7 @@ def test_contracts_that_contradict_themselves_are_refused(changes, words):
 
 def test_every_contract_of_the_warehouse_can_make_an_empty_frame_that_satisfies_it():
     modules = [
-        importlib.import_module(f"warehouse.tables.{m.name}")
-        for m in pkgutil.iter_modules(warehouse.tables.__path__)
+        importlib.import_module(f"warehouse.tables.{m.name}") for m in pkgutil.iter_modules(warehouse.tables.__path__)
     ]
     tables = [table for module in modules for table in module.TABLES]
     assert len({table.name for table in tables}) == len(tables) > 0

@@ -28,20 +28,25 @@ VIEW = Table("core_first", "The first film.", FILMS.columns, sql="SELECT * FROM 
 ROWS = pl.DataFrame({"film_id": [0, 1], "title": ["a", "b"], "genres": [["Drama"], None]})
 
 
-@pytest.fixture
-def store(tmp_path) -> Warehouse:
-    store = Warehouse(tmp_path / "warehouse")
+def filled(folder: Path) -> Warehouse:
+    """A warehouse in `folder`, and beside it files that no query may read."""
+    (folder / "secret.csv").write_text("word\nhunter2\n")
+    pl.DataFrame({"word": ["hunter2"]}).write_parquet(folder / "secret.parquet")
+    store = Warehouse(folder / "warehouse")
     store.write(FILMS, ROWS)
     store.publish([FILMS.name], {FILMS.name: FILMS, VIEW.name: VIEW})
     return store
 
 
 @pytest.fixture
-def secret(tmp_path) -> Path:
-    path = tmp_path / "secret.csv"
-    path.write_text("word\nhunter2\n")
-    pl.DataFrame({"word": ["hunter2"]}).write_parquet(tmp_path / "secret.parquet")
-    return path
+def store(tmp_path) -> Warehouse:
+    return filled(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory) -> Warehouse:
+    """One warehouse for all the queries that must leave it as it is."""
+    return filled(tmp_path_factory.mktemp("untouched"))
 
 
 def everything_under(folder: Path) -> dict[str, tuple[int, int]]:
@@ -60,8 +65,8 @@ def everything_under(folder: Path) -> dict[str, tuple[int, int]]:
         ("SELECT 1;", [(1,)]),
     ],
 )
-def test_selects_of_every_form_run(store, statement, rows):
-    assert sql.query(store.root, statement).rows() == rows
+def test_selects_of_every_form_run(untouched, statement, rows):
+    assert sql.query(untouched.root, statement).rows() == rows
 
 
 def test_describe_show_and_summarize_run(store):
@@ -72,9 +77,7 @@ def test_describe_show_and_summarize_run(store):
 
 def test_parameters_are_values_not_text(store):
     assert sql.query(store.root, "SELECT title FROM core_films WHERE title = ?", ["b"]).rows() == [("b",)]
-    assert sql.query(store.root, "SELECT title FROM core_films WHERE title = $t", {"t": "b"}).rows() == [
-        ("b",)
-    ]
+    assert sql.query(store.root, "SELECT title FROM core_films WHERE title = $t", {"t": "b"}).rows() == [("b",)]
     assert sql.query(store.root, "SELECT ? AS x", ["'; DROP VIEW core_films; --"]).rows() == [
         ("'; DROP VIEW core_films; --",)
     ]
@@ -189,16 +192,17 @@ DOING_THINGS = [
 
 
 @pytest.mark.parametrize("statement", READING_FILES + DOING_THINGS)
-def test_nothing_but_reading_tables_is_possible(store, secret, tmp_path, statement):
-    data_file = next((store.root / "tables").glob("*/*.parquet"))
-    words = statement.format(secret=secret, folder=tmp_path, root=store.root, data_file=data_file)
-    before = everything_under(tmp_path)
+def test_nothing_but_reading_tables_is_possible(untouched, statement):
+    folder = untouched.root.parent
+    data_file = next((untouched.root / "tables").glob("*/*.parquet"))
+    words = statement.format(secret=folder / "secret.csv", folder=folder, root=untouched.root, data_file=data_file)
+    before = everything_under(folder)
     with pytest.raises(QueryError) as told:
-        sql.query(store.root, words)
+        sql.query(untouched.root, words)
     assert "hunter2" not in str(told.value)
     assert str(told.value)
-    assert everything_under(tmp_path) == before
-    assert sql.query(store.root, "SELECT count(*) FROM core_films").item() == 2
+    assert everything_under(folder) == before
+    assert sql.query(untouched.root, "SELECT count(*) FROM core_films").item() == 2
 
 
 def test_the_error_says_what_is_allowed(store):
@@ -234,7 +238,7 @@ def test_the_sandbox_holds_for_what_a_query_can_see_of_its_settings(store):
     }
 
 
-def test_a_link_in_place_of_a_data_file_is_not_followed(store, secret, tmp_path):
+def test_a_link_in_place_of_a_data_file_is_not_followed(store, tmp_path):
     data_file = next((store.root / "tables").glob("*/*.parquet"))
     data_file.unlink()
     data_file.symlink_to(tmp_path / "secret.parquet")
@@ -257,9 +261,9 @@ def test_a_warehouse_may_be_reached_through_a_link(store, tmp_path):
     assert sql.query(tmp_path / "link", "SELECT count(*) FROM core_films").item() == 2
 
 
-def test_a_link_to_a_file_inside_the_warehouse_folder_gives_no_access(store, secret):
+def test_a_link_to_a_file_inside_the_warehouse_folder_gives_no_access(store, tmp_path):
     link = store.root / "tables" / FILMS.name / "more.parquet"
-    link.symlink_to(secret)
+    link.symlink_to(tmp_path / "secret.csv")
     with pytest.raises(QueryError):
         sql.query(store.root, f"SELECT * FROM read_csv('{link}')")
 

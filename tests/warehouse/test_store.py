@@ -82,8 +82,7 @@ EVERYTHING_ROW = st.fixed_dictionaries(
         "money": st.none() | st.decimals(Decimal(-(10**9)), Decimal(10**9), places=2),
         "strings": st.none() | st.lists(OPTIONAL_TEXT, max_size=3),
         "vector": st.none() | st.lists(st.floats(width=32), max_size=3),
-        "nested": st.none()
-        | st.lists(st.none() | st.lists(st.none() | st.integers(-5, 5), max_size=2), max_size=2),
+        "nested": st.none() | st.lists(st.none() | st.lists(st.none() | st.integers(-5, 5), max_size=2), max_size=2),
         "pair": st.none()
         | st.fixed_dictionaries(
             {"a": st.none() | st.integers(-5, 5), "b": st.none() | st.lists(OPTIONAL_TEXT, max_size=2)}
@@ -255,9 +254,7 @@ def test_a_table_folder_that_is_a_link_is_refused(store, tmp_path):
         store.read(NOTES.name, version=0)
 
 
-@pytest.mark.parametrize(
-    "folder", ["it's", 'a "quoted" one', "späce and ünicode", "hash # and $ {x} & ;", "100%"]
-)
+@pytest.mark.parametrize("folder", ["it's", 'a "quoted" one', "späce and ünicode", "hash # and $ {x} & ;", "100%"])
 def test_the_warehouse_may_stand_in_a_folder_of_any_usual_name(tmp_path, folder, file_by_file):
     store = Warehouse(tmp_path / folder)
     store.write(NOTES, numbered(5))
@@ -268,9 +265,7 @@ def test_the_warehouse_may_stand_in_a_folder_of_any_usual_name(tmp_path, folder,
     assert sorted(os.listdir(tmp_path)) == [folder]
 
 
-@pytest.mark.parametrize(
-    "folder", ["a[b]", "star*", "what?", "back\\slash", "pipe|", "a%20b", "line\nbreak", "a^b"]
-)
+@pytest.mark.parametrize("folder", ["a[b]", "star*", "what?", "back\\slash", "pipe|", "a%20b", "line\nbreak", "a^b"])
 def test_folders_that_the_delta_library_cannot_address_are_refused_with_the_character(tmp_path, folder):
     with pytest.raises(ValueError, match="cannot stand in a path with"):
         Warehouse(tmp_path / folder)
@@ -280,9 +275,7 @@ def test_folders_that_the_delta_library_cannot_address_are_refused_with_the_char
 # -- replacing ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "value", ["omdb", "it's", '"', "back\\slash", "'; DROP TABLE x; --", "%", "", "ü\n\t", "\x00"]
-)
+@pytest.mark.parametrize("value", ["omdb", "it's", '"', "back\\slash", "'; DROP TABLE x; --", "%", "", "ü\n\t", "\x00"])
 def test_replace_touches_the_rows_of_its_value_only(store, file_by_file, value):
     kept = notes((1, "kept", ["x"]), (2, None, None), (3, value + "!", []))
     store.write(NOTES, pl.concat([kept, notes((4, value, ["old"]), (5, value, ["old"]))]))
@@ -321,9 +314,7 @@ def test_replace_refuses_rows_that_belong_elsewhere(store):
 
 # -- contracts that change ---------------------------------------------------------------------------------
 
-WIDER = dataclasses.replace(
-    NOTES, columns=(*NOTES.columns, Column("stars", pl.Int64, "Stars.", unit="stars"))
-)
+WIDER = dataclasses.replace(NOTES, columns=(*NOTES.columns, Column("stars", pl.Int64, "Stars.", unit="stars")))
 NARROWER = dataclasses.replace(NOTES, columns=NOTES.columns[:2])
 
 
@@ -556,12 +547,7 @@ def test_no_room_while_writing_leaves_the_old_version(store):
         capture_output=True,
     )
     told = child.stdout.splitlines()
-    assert (
-        sum(
-            "core_blobs: no room left to write, its versions so far stay as they are" in line for line in told
-        )
-        == 2
-    )
+    assert sum("core_blobs: no room left to write, its versions so far stay as they are" in line for line in told) == 2
     assert told[-1] == "0 10"
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 200_000
     assert store.read("core_blobs").height == 10

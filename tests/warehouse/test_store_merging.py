@@ -41,9 +41,7 @@ ROWS = st.dictionaries(KEYS, VALUES, max_size=8)
 
 
 def frame(rows: dict) -> pl.DataFrame:
-    return pl.DataFrame(
-        [(*key, *values) for key, values in rows.items()], schema=SIGHTINGS.schema, orient="row"
-    )
+    return pl.DataFrame([(*key, *values) for key, values in rows.items()], schema=SIGHTINGS.schema, orient="row")
 
 
 def in_order(rows: pl.DataFrame) -> pl.DataFrame:
@@ -156,9 +154,7 @@ def test_a_missing_table_is_created_and_the_deletes_ignored(tmp_path):
 
 
 def test_deletes_alone_work_and_take_their_types_from_the_contract(large):
-    keys = pl.DataFrame(
-        {"place": ["here"] * 3, "number": [1, 2, 99999]}, schema_overrides={"number": pl.Int32}
-    )
+    keys = pl.DataFrame({"place": ["here"] * 3, "number": [1, 2, 99999]}, schema_overrides={"number": pl.Int32})
     commit = large.merge(SIGHTINGS, SIGHTINGS.empty(), pl.concat([keys, keys]))
     assert (commit.rows, commit.rows_deleted) == (498, 2)
 

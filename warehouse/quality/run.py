@@ -134,9 +134,7 @@ def _audit(suite: Suite, query: Query, limits: Mapping[str, float]) -> list[Outc
     return [replace(each, seconds=seconds / len(results)) for each in results]
 
 
-def _validate(
-    suite: Suite, schema: pl.Schema, loaded: pl.DataFrame, limits: Mapping[str, float]
-) -> list[Outcome]:
+def _validate(suite: Suite, schema: pl.Schema, loaded: pl.DataFrame, limits: Mapping[str, float]) -> list[Outcome]:
     """Run the suite over `loaded`, what `select_sql` brought from a table with columns `schema`."""
     header = [each for each in suite.expectations if each.is_about_header]
     content = [each for each in suite.expectations if not each.is_about_header]
@@ -145,8 +143,7 @@ def _validate(
     outcomes = _run(suite, header, pl.DataFrame(schema=schema), limits)
     outcomes |= _run(suite, content, loaded, limits)
     return [
-        outcomes.get(each.name) or _errored(suite, each, limits, "the table has no rows")
-        for each in suite.expectations
+        outcomes.get(each.name) or _errored(suite, each, limits, "the table has no rows") for each in suite.expectations
     ]
 
 
@@ -295,9 +292,7 @@ def _words(error: Exception) -> str:
     return _one_line(f"{type(error).__name__}: {error}")
 
 
-def _examples(
-    table: Table, expectation: Expectation, frame: pd.DataFrame, positions: Sequence[int]
-) -> tuple[str, ...]:
+def _examples(table: Table, expectation: Expectation, frame: pd.DataFrame, positions: Sequence[int]) -> tuple[str, ...]:
     """Failing rows in words: their key and the columns in question."""
     columns = [c for c in dict.fromkeys((*table.key, *expectation.columns)) if c in frame.columns]
     rows = frame.iloc[list(positions)][columns].to_dict("records")
@@ -351,9 +346,7 @@ def _across(check: CrossCheck, query: Query, known: set[str]) -> Outcome:
         return Outcome(**base, status="errored", error=f"needs {', '.join(absent)}, not there yet")
     started_s = time.perf_counter()
     try:
-        found = query(
-            f'SELECT *, count(*) OVER () AS "{_FAILING}" FROM ({check.sql}) ORDER BY ALL LIMIT {EXAMPLES}'
-        )
+        found = query(f'SELECT *, count(*) OVER () AS "{_FAILING}" FROM ({check.sql}) ORDER BY ALL LIMIT {EXAMPLES}')
     except Exception as error:  # whatever went wrong here is no finding about the data
         return Outcome(**base, status="errored", error=_words(error), seconds=time.perf_counter() - started_s)
     failing = found[_FAILING][0] if found.height else 0

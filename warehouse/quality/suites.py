@@ -233,12 +233,8 @@ TITLE_RECORDS = contract_suite(
     ROWS_NOT_COLLAPSING,
     _TITLE_HAS_TEXT,
     _year_spread("WARN"),
-    _share(
-        "year_known", "has_year", 0.7, "Most records state a year; without it linking has little to go by."
-    ),
-    _share(
-        "mostly_films", "is_film_flag", 0.2, "A fair share of the records are films, not episodes or games."
-    ),
+    _share("year_known", "has_year", 0.7, "Most records state a year; without it linking has little to go by."),
+    _share("mostly_films", "is_film_flag", 0.2, "A fair share of the records are films, not episodes or games."),
     _share("few_issues", "has_issues", None, "Few records have a value that had to be dropped.", maximum=0.3),
     derived=(
         _flag("has_year", '"year" IS NOT NULL', "year"),
@@ -442,8 +438,7 @@ ENTITY_RESOLUTION = contract_suite(
 )
 
 SUITES: dict[str, Suite] = {
-    suite.table.name: suite
-    for suite in (TITLE_RECORDS, MOVIES, MOVIE_LINKS, MOVIE_CONFLICTS, ENTITY_RESOLUTION)
+    suite.table.name: suite for suite in (TITLE_RECORDS, MOVIES, MOVIE_LINKS, MOVIE_CONFLICTS, ENTITY_RESOLUTION)
 }
 
 

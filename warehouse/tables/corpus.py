@@ -19,9 +19,27 @@ CORE_RECORD_PAIRS = Table(
     columns=(
         Column("record_a", pl.Int64, "The lower record_id of the pair.", nullable=False),
         Column("record_b", pl.Int64, "The higher record_id of the pair.", nullable=False),
-        Column("score_prob", pl.Float32, "Probability that both are the same film.", nullable=False, minimum=0, maximum=1),
-        Column("method", pl.String, "Kind of evidence that carried the score.", nullable=False, allowed=LINK_METHODS),
-        Column("levels", pl.Int64, "The comparison level of each rule, four bits each (pipelines/linking/rules.py).", nullable=False),
+        Column(
+            "score_prob",
+            pl.Float32,
+            "Probability that both are the same film.",
+            nullable=False,
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "method",
+            pl.String,
+            "Kind of evidence that carried the score.",
+            nullable=False,
+            allowed=LINK_METHODS,
+        ),
+        Column(
+            "levels",
+            pl.Int64,
+            "The comparison level of each rule, four bits each (pipelines/linking/rules.py).",
+            nullable=False,
+        ),
     ),
 )
 
@@ -36,9 +54,26 @@ CORE_MOVIE_LINKS = Table(
         Column("record_id", pl.Int64, "The record in core_title_records.", nullable=False),
         Column("row_hash", pl.Int64, "The record's content hash when it was linked.", nullable=False),
         Column("movie_id", pl.String, "The film.", nullable=False, pattern=MOVIE_ID_PATTERN),
-        Column("method", pl.String, "Kind of evidence of the strongest pair; `single` when no other record joined.", nullable=False, allowed=LINK_METHODS),
-        Column("score_prob", pl.Float32, "Probability of the record's strongest pair inside the film; 1 for a single record.", nullable=False, minimum=0, maximum=1),
-        Column("evidence", pl.String, "JSON: the partner record and the level that each rule found, with its weight in bits."),
+        Column(
+            "method",
+            pl.String,
+            "Kind of evidence of the strongest pair; `single` when no other record joined.",
+            nullable=False,
+            allowed=LINK_METHODS,
+        ),
+        Column(
+            "score_prob",
+            pl.Float32,
+            "Probability of the record's strongest pair inside the film; 1 for a single record.",
+            nullable=False,
+            minimum=0,
+            maximum=1,
+        ),
+        Column(
+            "evidence",
+            pl.String,
+            "JSON: the partner record and the level that each rule found, with its weight in bits.",
+        ),
     ),
 )
 
@@ -47,7 +82,13 @@ CORE_MOVIES = Table(
     meaning="The corpus: one row a film.",
     key=("movie_id",),
     columns=(
-        Column("movie_id", pl.String, "Stable id of the film; a redirect is in core_movie_id_history.", nullable=False, pattern=MOVIE_ID_PATTERN),
+        Column(
+            "movie_id",
+            pl.String,
+            "Stable id of the film; a redirect is in core_movie_id_history.",
+            nullable=False,
+            pattern=MOVIE_ID_PATTERN,
+        ),
         Column("title", pl.String, "Title in display form.", nullable=False),
         Column("original_title", pl.String, "Title in the original language where it differs."),
         Column("aliases", STRINGS, "Other titles that the sources know it under.", nullable=False),
@@ -69,8 +110,18 @@ CORE_MOVIES = Table(
         Column("wikipedia_slug", pl.String, "English Wikipedia article."),
         Column("source_count", pl.Int32, "Sources that know the film.", unit="sources", nullable=False, minimum=1),
         Column("record_count", pl.Int32, "Records that were joined.", unit="records", nullable=False, minimum=1),
-        Column("is_complete", pl.Boolean, "Director, cast, genre and plot are all present (RAR, section A.1).", nullable=False),
-        Column("content_hash", pl.Int64, "Hash of the records and the rules that the row was made from.", nullable=False),
+        Column(
+            "is_complete",
+            pl.Boolean,
+            "Director, cast, genre and plot are all present (RAR, section A.1).",
+            nullable=False,
+        ),
+        Column(
+            "content_hash",
+            pl.Int64,
+            "Hash of the records and the rules that the row was made from.",
+            nullable=False,
+        ),
     ),
 )
 
@@ -82,9 +133,19 @@ CORE_MOVIE_CONFLICTS = Table(
     columns=(
         Column("movie_id", pl.String, "The film.", nullable=False, pattern=MOVIE_ID_PATTERN),
         Column("field", pl.String, "Column of core_movies.", nullable=False),
-        Column("values_by_source", pl.String, "JSON object: each value and the sources that state it.", nullable=False),
+        Column(
+            "values_by_source",
+            pl.String,
+            "JSON object: each value and the sources that state it.",
+            nullable=False,
+        ),
         Column("chosen", pl.String, "The value in core_movies.", nullable=False),
-        Column("reason", pl.String, "Why it won: most support, or the most reliable source among equals.", nullable=False),
+        Column(
+            "reason",
+            pl.String,
+            "Why it won: most support, or the most reliable source among equals.",
+            nullable=False,
+        ),
     ),
 )
 
@@ -109,7 +170,12 @@ CORE_MOVIES_COMPLETE = Table(
 )
 
 _PROTOCOL = (
-    Column("protocol", pl.String, "What was hidden, what counts as truth, which records took part.", nullable=False),
+    Column(
+        "protocol",
+        pl.String,
+        "What was hidden, what counts as truth, which records took part.",
+        nullable=False,
+    ),
     Column("linker_version", pl.String, "Version of the linking rules.", nullable=False),
 )
 
@@ -120,7 +186,12 @@ EVAL_ENTITY_RESOLUTION = Table(
     key=("slice", "metric"),
     columns=(
         Column("slice", pl.String, "`all`, or a source pair such as `imdb_2010s x omdb`.", nullable=False),
-        Column("metric", pl.String, "precision, recall, f1, blocking_recall, ... or one of the yardsticks.", nullable=False),
+        Column(
+            "metric",
+            pl.String,
+            "precision, recall, f1, blocking_recall, ... or one of the yardsticks.",
+            nullable=False,
+        ),
         Column("value", pl.Float64, "The figure.", nullable=False),
         Column("ci_low", pl.Float64, "Lower end of the 95 % interval, bootstrap clustered by film."),
         Column("ci_high", pl.Float64, "Upper end of the 95 % interval."),
@@ -138,12 +209,24 @@ EVAL_UNCERTAIN_PAIRS = Table(
     columns=(
         Column("record_a", pl.Int64, "One record.", nullable=False),
         Column("record_b", pl.Int64, "The other record.", nullable=False),
-        Column("score_prob", pl.Float32, "Probability that both are the same film.", nullable=False, minimum=0, maximum=1),
+        Column(
+            "score_prob",
+            pl.Float32,
+            "Probability that both are the same film.",
+            nullable=False,
+            minimum=0,
+            maximum=1,
+        ),
         Column("is_linked", pl.Boolean, "Whether the linker joined them.", nullable=False),
         Column("is_same_id", pl.Boolean, "Whether their hidden ids agree.", nullable=False),
         Column("left", pl.String, "The one record in words.", nullable=False),
         Column("right", pl.String, "The other record in words.", nullable=False),
-        Column("evidence", pl.String, "JSON: the level that each rule found, with its weight in bits.", nullable=False),
+        Column(
+            "evidence",
+            pl.String,
+            "JSON: the level that each rule found, with its weight in bits.",
+            nullable=False,
+        ),
     ),
 )
 

@@ -30,10 +30,18 @@ RAW_FIELDS = (
     Column("runtime", pl.String, "Running time, as written."),
     Column("languages", STRINGS, "Languages spoken, as written."),
     Column("countries", STRINGS, "Countries of production, as written."),
-    Column("votes", pl.String, "How many people rated it, or another measure of how well known it is, as written."),
+    Column(
+        "votes",
+        pl.String,
+        "How many people rated it, or another measure of how well known it is, as written.",
+    ),
     Column("imdb_id", pl.String, "IMDb id or a link holding it, as written."),
     Column("tmdb_id", pl.String, "TMDB id, as written."),
-    Column("movielens_id", pl.String, "MovieLens id (the numbering shared by ml-1m, ml-20m and later), as written."),
+    Column(
+        "movielens_id",
+        pl.String,
+        "MovieLens id (the numbering shared by ml-1m, ml-20m and later), as written.",
+    ),
     Column("wikidata_id", pl.String, "Wikidata item, as written."),
     Column("dbpedia_uri", pl.String, "DBpedia resource, as written."),
     Column("wikipedia_slug", pl.String, "English Wikipedia article, as written."),
@@ -42,8 +50,19 @@ RAW_FIELDS = (
 RAW_TITLE_COLUMNS = (
     Column("source_id", pl.String, "The record's id inside its source.", nullable=False),
     Column("file", pl.String, "File the record was read from, relative to the sources folder.", nullable=False),
-    Column("line", pl.Int64, "Line (or array position) of the record in that file, from 1.", nullable=False, minimum=1),
-    Column("row_hash", pl.Int64, "Hash of the record's content: equal when nothing in it changed.", nullable=False),
+    Column(
+        "line",
+        pl.Int64,
+        "Line (or array position) of the record in that file, from 1.",
+        nullable=False,
+        minimum=1,
+    ),
+    Column(
+        "row_hash",
+        pl.Int64,
+        "Hash of the record's content: equal when nothing in it changed.",
+        nullable=False,
+    ),
     *RAW_FIELDS,
     Column("extra", pl.String, "The source's remaining columns as a JSON object."),
 )
@@ -113,16 +132,36 @@ CORE_TITLE_RECORDS = Table(
     meaning="Every record of every source in one normalised shape.",
     key=("record_id",),
     columns=(
-        Column("record_id", pl.Int64, "Stable number of the record: 63 bits of md5(source:source_id).", nullable=False),
+        Column(
+            "record_id",
+            pl.Int64,
+            "Stable number of the record: 63 bits of md5(source:source_id).",
+            nullable=False,
+        ),
         Column("source", pl.String, "Source the record comes from.", nullable=False),
         Column("source_id", pl.String, "The record's id inside its source.", nullable=False),
-        Column("row_hash", pl.Int64, "Hash of the record's content: equal when nothing in it changed.", nullable=False),
-        Column("title", pl.String, "Title in display form: article in front, no year, entities decoded.", nullable=False),
+        Column(
+            "row_hash",
+            pl.Int64,
+            "Hash of the record's content: equal when nothing in it changed.",
+            nullable=False,
+        ),
+        Column(
+            "title",
+            pl.String,
+            "Title in display form: article in front, no year, entities decoded.",
+            nullable=False,
+        ),
         Column("original_title", pl.String, "Title in the original language where it differs from `title`."),
         Column("aliases", STRINGS, "Other titles, without `title` and `original_title`.", nullable=False),
         Column("year", pl.Int32, "Year of first release.", unit="year", minimum=1870, maximum=2035),
         Column("kind", pl.String, "What the title is; null when the source does not say.", allowed=KINDS),
-        Column("is_film", pl.Boolean, "False for series, episodes, games and other things that are no film.", nullable=False),
+        Column(
+            "is_film",
+            pl.Boolean,
+            "False for series, episodes, games and other things that are no film.",
+            nullable=False,
+        ),
         Column("genres", STRINGS, "Genres in one vocabulary (pipelines/corpus/vocabulary.py).", nullable=False),
         Column("directors", STRINGS, "Names of the directors.", nullable=False),
         Column("cast_members", STRINGS, "Names of the leading actors, in billing order.", nullable=False),
@@ -136,13 +175,21 @@ CORE_TITLE_RECORDS = Table(
         Column("movielens_id", pl.Int64, "MovieLens id the source gives.", minimum=1),
         Column("wikidata_id", pl.String, "Wikidata item the source gives.", pattern=r"Q\d+"),
         Column("dbpedia_uri", pl.String, "DBpedia resource the source gives."),
-        Column("wikipedia_slug", pl.String, "English Wikipedia article the source gives, decoded, with underscores."),
+        Column(
+            "wikipedia_slug",
+            pl.String,
+            "English Wikipedia article the source gives, decoded, with underscores.",
+        ),
         Column("title_key", pl.String, "Comparison key of the title (pipelines/linking/keys.py).", nullable=False),
         Column("alias_keys", STRINGS, "Comparison keys of the original title and the aliases.", nullable=False),
         Column("part_keys", STRINGS, "Comparison keys of the halves of titles with a subtitle.", nullable=False),
-        Column("issues", STRINGS, "What was wrong with single values, e.g. `year out of range: 201`.", nullable=False),
+        Column(
+            "issues",
+            STRINGS,
+            "What was wrong with single values, e.g. `year out of range: 201`.",
+            nullable=False,
+        ),
     ),
 )
 
 TABLES = (RAW_REJECTS, META_ROW_ACCOUNTING, META_SOURCE_FILES, CORE_TITLE_RECORDS)
-

@@ -70,12 +70,8 @@ class Catalogue:
             other=~pl.col("is_film") & pl.col("kind").is_in(self.other_kinds),
         )
         known = works["known"].to_numpy()
-        films = covered(
-            random, known, flags["film"].to_numpy(), max(3, round(movies * self.share)), self.steepness
-        )
-        others = covered(
-            random, known, flags["other"].to_numpy(), round(movies * self.others), self.steepness
-        )
+        films = covered(random, known, flags["film"].to_numpy(), max(3, round(movies * self.share)), self.steepness)
+        others = covered(random, known, flags["other"].to_numpy(), round(movies * self.others), self.steepness)
         again = films[exactly(random, len(films), round(len(films) * self.again))]
         chosen = works.select(pl.all().gather(np.concatenate([films, others, again])))
         is_again = np.arange(chosen.height) >= len(films) + len(others)

@@ -66,9 +66,7 @@ def _render(records: pl.DataFrame, random: Stream) -> list[Part]:
             edited="runtimeMinutes",
         ),
         Part("imdb/title.crew.tsv.gz", IMDB_TSV, crew),
-        Part(
-            "imdb/title.ratings.tsv.gz", IMDB_TSV, rated.select("tconst", "averageRating", numVotes="votes")
-        ),
+        Part("imdb/title.ratings.tsv.gz", IMDB_TSV, rated.select("tconst", "averageRating", numVotes="votes")),
         Part("imdb/title.akas.tsv.gz", IMDB_TSV, _akas(records)),
         Part("imdb/title.principals.tsv.gz", IMDB_TSV, _principals(records)),
         Part("imdb/name.basics.tsv.gz", IMDB_TSV, _names(records)),
@@ -120,11 +118,7 @@ def _akas(records: pl.DataFrame) -> pl.DataFrame:
 def _principals(records: pl.DataFrame) -> pl.DataFrame:
     """The cast in billing order, then the directors."""
     cast = records.select("tconst", person="cast_ids", order=pl.lit(0)).explode("person").drop_nulls("person")
-    directors = (
-        records.select("tconst", person="director_ids", order=pl.lit(1))
-        .explode("person")
-        .drop_nulls("person")
-    )
+    directors = records.select("tconst", person="director_ids", order=pl.lit(1)).explode("person").drop_nulls("person")
     played = pl.when(pl.col("person") % 2 == 0).then(pl.lit("actor")).otherwise(pl.lit("actress"))
     return (
         pl.concat([cast, directors])
@@ -143,9 +137,7 @@ def _principals(records: pl.DataFrame) -> pl.DataFrame:
 def _names(records: pl.DataFrame) -> pl.DataFrame:
     """Everybody credited, with the first works they are known for."""
     some = [
-        records.select("tconst", "true_year", person=ids, name=names, what=pl.lit(what)).explode(
-            "person", "name"
-        )
+        records.select("tconst", "true_year", person=ids, name=names, what=pl.lit(what)).explode("person", "name")
         for ids, names, what in (("all_director_ids", "directors", "director"), ("cast_ids", "cast", "actor"))
     ]
     people = (

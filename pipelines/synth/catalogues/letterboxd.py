@@ -19,9 +19,7 @@ def _slugs(records: pl.DataFrame) -> pl.DataFrame:
     fails.
     """
     plain = pl.col("true_title").str.normalize("NFKD").str.replace_all(r"\p{M}", "").str.to_lowercase()
-    slug = (
-        plain.str.replace_all("'", "", literal=True).str.replace_all(r"[^a-z0-9]+", "-").str.strip_chars("-")
-    )
+    slug = plain.str.replace_all("'", "", literal=True).str.replace_all(r"[^a-z0-9]+", "-").str.strip_chars("-")
     slug = pl.when(slug == "").then(pl.format("film-{}", "film")).otherwise(slug)
     slug = pl.when("is_shared_title").then(pl.format("{}-{}", slug, "true_year")).otherwise(slug)
     records = records.with_columns(slug=slug)

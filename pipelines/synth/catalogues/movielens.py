@@ -65,9 +65,7 @@ def _render_1m(records: pl.DataFrame, random: Stream) -> list[Part]:
     records = _titles(records.sort("movielens_id"), random)
     genres = _genres(records, random).str.replace("Children", "Children's", literal=True)
     movies = records.select(pl.col("movielens_id").alias("id"), title="shown", genres=genres)
-    return [
-        Part("ml-1m/movies.dat", MOVIES_DAT, movies, about(records, pl.col("movielens_id")), edited="genres")
-    ]
+    return [Part("ml-1m/movies.dat", MOVIES_DAT, movies, about(records, pl.col("movielens_id")), edited="genres")]
 
 
 MOVIELENS_32M = Catalogue(

@@ -38,9 +38,7 @@ def _shows(
     genres = pl.col("genres") if plain_genres else words("streaming_words", "genres")
     seasons = pl.Series(random.integers(1, 9, n))
     seasons_word = (
-        pl.when(pl.lit(seasons) == 1)
-        .then(pl.lit("1 Season"))
-        .otherwise(pl.format("{} Seasons", pl.lit(seasons)))
+        pl.when(pl.lit(seasons) == 1).then(pl.lit("1 Season")).otherwise(pl.format("{} Seasons", pl.lit(seasons)))
     )
     frame = records.select(
         "show_id",
@@ -52,9 +50,7 @@ def _shows(
         date_added=pl.when(some(records, 0.98, random)).then(pl.lit("August 14, 2020")),
         release_year="year",
         rating=pl.lit("TV-MA"),
-        duration=pl.when(is_show)
-        .then(seasons_word)
-        .otherwise(pl.format("{} min", pl.lit(runtimes(records, random)))),
+        duration=pl.when(is_show).then(seasons_word).otherwise(pl.format("{} min", pl.lit(runtimes(records, random)))),
         genre=comma_list(genres),
         description="plot",
     )
@@ -64,9 +60,7 @@ def _shows(
 def _netflix(records: pl.DataFrame, random: Stream) -> list[Part]:
     frame, truth = _shows(records, random, no_director=0.3, no_country=0.065, plain_genres=False)
     rows = pl.Series(np.arange(frame.height))
-    frame = frame.rename({"genre": "listed_in"}).select(
-        rows.alias(FIRST_COLUMN), rows.alias("Unnamed: 0"), pl.all()
-    )
+    frame = frame.rename({"genre": "listed_in"}).select(rows.alias(FIRST_COLUMN), rows.alias("Unnamed: 0"), pl.all())
     return [
         Part(
             "streaming-titles/netflix_titles.csv.gz",

@@ -34,9 +34,7 @@ def _original(records: pl.DataFrame) -> pl.Expr:
 
 
 def _render_ids(records: pl.DataFrame, random: Stream) -> list[Part]:
-    records = records.with_columns(id=numbered_id("tmdb_id"), popularity=_popularity(records, random)).sort(
-        "id"
-    )
+    records = records.with_columns(id=numbered_id("tmdb_id"), popularity=_popularity(records, random)).sort("id")
     export = records.select(
         adult=pl.lit(False),
         id="id",
@@ -45,11 +43,7 @@ def _render_ids(records: pl.DataFrame, random: Stream) -> list[Part]:
         video=pl.col("kind") == "video",
     )
     truth = about(records.with_columns(title=_original(records), year=None), pl.col("id"))
-    return [
-        Part(
-            "tmdb/movie_ids_11_20_2026.json.gz", JSONL, export, truth, edited="popularity", duplicates=0.0003
-        )
-    ]
+    return [Part("tmdb/movie_ids_11_20_2026.json.gz", JSONL, export, truth, edited="popularity", duplicates=0.0003)]
 
 
 def _objects(column: str, fields: dict[str, pl.Expr]) -> pl.Expr:
@@ -57,15 +51,9 @@ def _objects(column: str, fields: dict[str, pl.Expr]) -> pl.Expr:
     return pl.col(column).list.eval(pl.struct(*(value.alias(name) for name, value in fields.items())))
 
 
-def _people(
-    records: pl.DataFrame, ids: str, names: str, fields: dict[str, pl.Expr], kept: pl.Series
-) -> pl.Series:
+def _people(records: pl.DataFrame, ids: str, names: str, fields: dict[str, pl.Expr], kept: pl.Series) -> pl.Series:
     """Two lists a film (numbers and names of people) as one list of objects; empty where `kept` is false."""
-    rows = (
-        records.select(row=pl.int_range(pl.len()), person=ids, name=names)
-        .filter(kept)
-        .explode("person", "name")
-    )
+    rows = records.select(row=pl.int_range(pl.len()), person=ids, name=names).filter(kept).explode("person", "name")
     rows = rows.drop_nulls("person").with_columns(order=pl.int_range(pl.len()).over("row"))
     one = pl.struct(
         pl.lit(False).alias("adult"),
@@ -75,9 +63,7 @@ def _people(
         *(value.alias(name) for name, value in fields.items()),
     )
     objects = rows.select("row", entry=one).group_by("row", maintain_order=True).agg("entry")
-    every = pl.DataFrame({"row": range(records.height)}).join(
-        objects, on="row", how="left", maintain_order="left"
-    )
+    every = pl.DataFrame({"row": range(records.height)}).join(objects, on="row", how="left", maintain_order="left")
     return every.select(pl.col("entry").fill_null(pl.lit([], dtype=objects.schema["entry"])))["entry"]
 
 
@@ -123,9 +109,7 @@ def _render_details(records: pl.DataFrame, random: Stream) -> list[Part]:
         overview=blanked(pl.col("plot"), 0.12, n, random).fill_null(""),
         popularity=_popularity(records, random),
         poster_path=pl.lit(None, dtype=pl.String),
-        production_countries=_objects(
-            "countries", {"iso_3166_1": entry, "name": entry.replace(facts("countries"))}
-        ),
+        production_countries=_objects("countries", {"iso_3166_1": entry, "name": entry.replace(facts("countries"))}),
         release_date=blanked(dates(records, random), 0.01, n, random).fill_null(""),
         revenue=pl.lit(0),
         runtime=pl.when(hits(random, n, 0.1)).then(0).otherwise(pl.lit(runtimes(records, random))),

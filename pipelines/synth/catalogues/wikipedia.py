@@ -47,9 +47,7 @@ def _render(records: pl.DataFrame, random: Stream) -> list[Part]:
         "plot",
     )
     none = pl.lit([], dtype=pl.List(pl.String))
-    debris = pl.concat_list(
-        "cast", pl.lit(pl.Series(DEBRIS * (n // len(DEBRIS) + 1), dtype=pl.String).head(n))
-    )
+    debris = pl.concat_list("cast", pl.lit(pl.Series(DEBRIS * (n // len(DEBRIS) + 1), dtype=pl.String).head(n)))
     frame = records.select(
         title="title",
         year="year",
@@ -63,9 +61,7 @@ def _render(records: pl.DataFrame, random: Stream) -> list[Part]:
         extract=blanked(extract, 0.048, n, random),
     )
     # The files give no id: a record is known by its title and year.
-    slug = (
-        pl.col("title").str.normalize("NFC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "-")
-    )
+    slug = pl.col("title").str.normalize("NFC").str.to_lowercase().str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "-")
     records = records.with_columns(made=pl.format("{}-{}", slug.str.strip_chars("-"), "year"))
     turn = pl.int_range(pl.len()).over("made")
     made = pl.when(turn > 0).then(pl.format("{}#{}", "made", turn + 1)).otherwise("made")

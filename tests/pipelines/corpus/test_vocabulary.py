@@ -77,9 +77,7 @@ def test_genre_data_names_only_genres():
 
 
 def test_no_word_is_a_synonym_of_two_genres():
-    words = [
-        (folded_word(w), genre) for genre, listed in GENRE_DATA["genres"].items() for w in (*listed, genre)
-    ]
+    words = [(folded_word(w), genre) for genre, listed in GENRE_DATA["genres"].items() for w in (*listed, genre)]
     words += [(folded_word(w), tuple(genres)) for w, genres in GENRE_DATA["several"].items()]
     words += [(folded_word(w), None) for w in GENRE_DATA["no_genre"]["words"]]
     meanings: dict[str, set] = {}

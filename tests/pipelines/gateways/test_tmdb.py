@@ -289,9 +289,7 @@ def test_the_key_shows_nowhere(
     with pytest.raises(TmdbKeyError) as refused:
         asking.fetch([6], results.append)
     with pytest.raises(TmdbError) as gone:
-        TmdbClient(key, base_url="http://127.0.0.1:1", sleep=FakeTime().sleep).fetch(
-            range(1, 99), results.append
-        )
+        TmdbClient(key, base_url="http://127.0.0.1:1", sleep=FakeTime().sleep).fetch(range(1, 99), results.append)
     for error in (refused.value, gone.value):
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # this test knows the key
         locals_too = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -365,9 +363,9 @@ def test_requests_run_side_by_side() -> None:
     async def no_sleep(seconds: float) -> None:
         await asyncio.sleep(0)
 
-    TmdbClient(
-        V4_KEY, workers=5, requests_per_second=1e9, transport=httpx.MockTransport(answer), sleep=no_sleep
-    ).fetch(range(1, 100), lambda _: None)
+    TmdbClient(V4_KEY, workers=5, requests_per_second=1e9, transport=httpx.MockTransport(answer), sleep=no_sleep).fetch(
+        range(1, 100), lambda _: None
+    )
     assert max(at_once) == 5
 
 
@@ -437,8 +435,7 @@ JSON = st.recursive(
 )
 KEYS = [*parse({}), "id", "overview", "runtime", "release_date", "spoken_languages", "production_countries"]
 PEOPLE = st.lists(
-    st.fixed_dictionaries({}, optional={"name": JSON, "job": st.just("Director") | JSON, "order": JSON})
-    | JSON,
+    st.fixed_dictionaries({}, optional={"name": JSON, "job": st.just("Director") | JSON, "order": JSON}) | JSON,
     max_size=15,
 )
 HOSTILE = st.fixed_dictionaries(

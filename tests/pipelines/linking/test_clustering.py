@@ -41,7 +41,10 @@ def test_entries_that_a_source_lists_twice_are_no_rivals():
 
 def test_a_chain_cannot_bring_two_entries_of_one_source_together():
     # 0 and 3 are two films of source x; the chain 0-1-2-3 would join them. Its weakest link gives way.
-    assert films(["x", "y", "z", "x"], [(0, 1, 9), (1, 2, 4), (2, 3, 8)]) == {frozenset({0, 1}), frozenset({2, 3})}
+    assert films(["x", "y", "z", "x"], [(0, 1, 9), (1, 2, 4), (2, 3, 8)]) == {
+        frozenset({0, 1}),
+        frozenset({2, 3}),
+    }
 
 
 @given(st.data())

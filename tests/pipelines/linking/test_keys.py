@@ -41,7 +41,14 @@ def test_spellings_of_one_title_share_a_key(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Rocky II", "Rocky III"), ("Alien", "Aliens"), ("M", "N"), ("The The", "A"), ("Malcolm X", "Malcolm 10"), ("!", "?")],
+    [
+        ("Rocky II", "Rocky III"),
+        ("Alien", "Aliens"),
+        ("M", "N"),
+        ("The The", "A"),
+        ("Malcolm X", "Malcolm 10"),
+        ("!", "?"),
+    ],
 )
 def test_different_titles_keep_different_keys(one, other):
     assert key_of(one) != key_of(other)
@@ -73,7 +80,12 @@ def test_name_order_and_initials_do_not_matter(one, other):
 
 def test_record_keys_hold_aliases_and_halves_once():
     records = title_records(
-        {"source": "a", "title": "Alien: Covenant", "original_title": "Alien Covenant", "aliases": ["Covenant, das Wesen"]}
+        {
+            "source": "a",
+            "title": "Alien: Covenant",
+            "original_title": "Alien Covenant",
+            "aliases": ["Covenant, das Wesen"],
+        }
     )
     row = records.row(0, named=True)
     assert row["title_key"] == "aliencovenant"

@@ -25,7 +25,13 @@ def films(*rows: dict) -> list[set[int]]:
     return sorted((set(group) for group in groups if len(group) > 1), key=min)
 
 
-HEAT = {"title": "Heat", "year": 1995, "genres": ["Crime", "Drama"], "directors": ["Michael Mann"], "runtime_min": 170}
+HEAT = {
+    "title": "Heat",
+    "year": 1995,
+    "genres": ["Crime", "Drama"],
+    "directors": ["Michael Mann"],
+    "runtime_min": 170,
+}
 
 
 def test_one_film_in_several_catalogues_is_one_film():
@@ -84,7 +90,9 @@ def test_a_record_that_fits_two_films_equally_is_left_alone():
 
 
 def test_every_record_has_one_link_with_its_evidence():
-    records = title_records({"source": "a", **HEAT}, {"source": "b", **HEAT}, {"source": "b", "title": "Ran", "year": 1985})
+    records = title_records(
+        {"source": "a", **HEAT}, {"source": "b", **HEAT}, {"source": "b", "title": "Ran", "year": 1985}
+    )
     linked = link(records, NO_LINKS, NO_IDS)
     assert CORE_MOVIE_LINKS.violations(CORE_MOVIE_LINKS.conform(linked.links)) == []
     assert CORE_RECORD_PAIRS.violations(CORE_RECORD_PAIRS.conform(linked.pairs)) == []
@@ -101,13 +109,27 @@ def test_every_record_has_one_link_with_its_evidence():
 
 def test_hostile_titles_stay_data_in_the_evidence():
     nasty = {"title": 'Quo"te } {"x": 1', "year": 2000, "genres": ["Drama"], "directors": ["A B"]}
-    linked = link(title_records({"source": "a", "source_id": '"}', **nasty}, {"source": "b", "source_id": "\\", **nasty}), NO_LINKS, NO_IDS)
+    linked = link(
+        title_records({"source": "a", "source_id": '"}', **nasty}, {"source": "b", "source_id": "\\", **nasty}),
+        NO_LINKS,
+        NO_IDS,
+    )
     partners = {json.loads(text)["partner_id"] for text in linked.links["evidence"]}
     assert partners == {'"}', "\\"}
 
 
 # A small world in which blocks are shared, titles repeat and years are near: what makes partial linking hard.
-TITLES = ["Heat", "Home", "Home Again", "Homes Again", "Heat: Home Again", "Heat 2", "Heart", "Secret Garden", "Secret Gardens"]
+TITLES = [
+    "Heat",
+    "Home",
+    "Home Again",
+    "Homes Again",
+    "Heat: Home Again",
+    "Heat 2",
+    "Heart",
+    "Secret Garden",
+    "Secret Gardens",
+]
 record = st.fixed_dictionaries(
     {
         "source": st.sampled_from(["a", "b", "c"]),
@@ -143,7 +165,11 @@ def test_linking_the_changes_gives_what_linking_everything_gives(bound, rows, ne
         after = pl.concat([before, rest]).with_columns(
             year=pl.when(pl.int_range(pl.len()).is_in(sorted(edited))).then(2001).otherwise("year").cast(pl.Int32)
         )
-        after = after.filter(~pl.Series(pl.concat([position, position.head(0)]).is_in(sorted(gone))).append(pl.Series([False] * rest.height)))
+        after = after.filter(
+            ~pl.Series(pl.concat([position, position.head(0)]).is_in(sorted(gone))).append(
+                pl.Series([False] * rest.height)
+            )
+        )
         changed = pl.concat([before["record_id"].gather(sorted(gone | edited)), rest["record_id"]])
         first = link(before, NO_LINKS, NO_IDS)
         same(

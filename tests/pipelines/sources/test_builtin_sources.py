@@ -60,8 +60,8 @@ LAYOUTS = {
     "opendialkg": ["opendialkg/id2info.json", "iEvaLM-CRS-main/data/opendialkg/id2info.json"],
 }
 
-# Rows of the title files, as the catalogues' own documentation counts them; records kept; share of records with
-# a field, at least. Rows not kept are repeats, or in NOT_REPEATS.
+# Title-file rows as the catalogues document them; records kept; share of records that have a field, at least.
+# Rows not kept are repeats, or in NOT_REPEATS.
 REAL = {
     "movielens_32m": (87_585, 87_585, {"genres": 0.9, "imdb_id": 0.7, "tmdb_id": 0.7, "movielens_id": 1}),
     "movielens_small": (9_742, 9_742, {"genres": 0.9, "imdb_id": 1, "tmdb_id": 0.99, "movielens_id": 1}),
@@ -195,9 +195,7 @@ def test_tmdb_details_as_the_api_answers(tmp_path: Path) -> None:
 
 def test_streaming_titles_under_their_kaggle_column_names(tmp_path: Path) -> None:
     text = "show_id,type,title,director,cast,country,release_year,duration,listed_in,description\n"
-    (tmp_path / "disney_plus_titles.csv").write_text(
-        text + 's1,Movie,Invented,,"A, B",,2001,90 min,"Drama, War",x\n'
-    )
+    (tmp_path / "disney_plus_titles.csv").write_text(text + 's1,Movie,Invented,,"A, B",,2001,90 min,"Drama, War",x\n')
     titles = read_source(builtin_blocks()["disney_plus"], tmp_path).titles
     assert titles.select("genres", "cast_members", "kind").row(0) == (["Drama", "War"], ["A", "B"], "Movie")
 

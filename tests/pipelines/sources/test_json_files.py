@@ -22,9 +22,7 @@ VALUES = FileFormat("json", records="values")
 LINES = FileFormat("jsonl")
 
 
-def read(
-    path: Path, data: bytes | str, wanted: list[str], form: FileFormat = JSON, limits: Limits | None = None
-):
+def read(path: Path, data: bytes | str, wanted: list[str], form: FileFormat = JSON, limits: Limits | None = None):
     """(frame without RAW, rejects as (line, reason))."""
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     reader = read_json_lines if form.format == "jsonl" else read_json
@@ -76,9 +74,7 @@ def test_malformed_paths(path_text: str) -> None:
 
 
 def test_objects_of_objects_have_their_key(path: Path) -> None:
-    frame, rejects = read(
-        path, '{"7": {"name": "A"}, "8": "B", "9": {"name": "C"}}', ["_key", "name"], VALUES
-    )
+    frame, rejects = read(path, '{"7": {"name": "A"}, "8": "B", "9": {"name": "C"}}', ["_key", "name"], VALUES)
     assert frame.select("_key", "name").rows() == [("7", "A"), ("9", "C")]
     assert rejects == [(2, "text instead of an object")]
 
@@ -151,9 +147,7 @@ def test_encodings_of_json(path: Path) -> None:
         assert rejects == []
 
 
-@pytest.mark.parametrize(
-    "data", ["[" * 100_000, '{"a":' * 100_000, "[" + "9" * 10_000 + "]", "\0", "{", "nonsense"]
-)
+@pytest.mark.parametrize("data", ["[" * 100_000, '{"a":' * 100_000, "[" + "9" * 10_000 + "]", "\0", "{", "nonsense"])
 @pytest.mark.parametrize("form", [JSON, VALUES, LINES], ids=["array", "values", "lines"])
 def test_nonsense_is_one_reject(path: Path, data: str, form: FileFormat) -> None:
     frame, rejects = read(path, data, ["t"], form)
@@ -185,9 +179,7 @@ def test_json_lines_have_their_line_numbers(path: Path) -> None:
 
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["t", "u", "a.b"]), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["t", "u", "a.b"]), inner, max_size=3),
     max_leaves=8,
 )
 

@@ -78,9 +78,7 @@ def test_overlong_lines_are_cut_and_set_apart(tmp_path: Path) -> None:
 
 
 @given(
-    lines=st.lists(
-        st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=30)
-    ),
+    lines=st.lists(st.text(st.characters(exclude_characters="\n\r\0", exclude_categories=["Cs"]), max_size=30)),
     chunk=st.integers(1, 50),
 )
 def test_chunks_do_not_matter(tmp_path_factory: pytest.TempPathFactory, lines: list[str], chunk: int) -> None:

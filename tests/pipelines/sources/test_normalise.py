@@ -278,9 +278,7 @@ def test_people():
 
 def test_missing_lists_are_empty():
     record = one(genres=None, directors=[], cast_members=[None])
-    assert [record[name] for name in ("genres", "directors", "cast_members", "languages", "aliases")] == [
-        []
-    ] * 5
+    assert [record[name] for name in ("genres", "directors", "cast_members", "languages", "aliases")] == [[]] * 5
 
 
 def test_original_title_only_where_it_differs():
@@ -347,9 +345,7 @@ def test_comparison_keys_are_those_of_the_linking():
 texts = st.one_of(
     st.none(),
     st.text(max_size=25),
-    st.sampled_from(
-        ["1999", "Heat (1995)", "Matrix, The", "tt0114709", "120 min", "TV Show", "Q1", "&amp;", "Ã©"]
-    ),
+    st.sampled_from(["1999", "Heat (1995)", "Matrix, The", "tt0114709", "120 min", "TV Show", "Q1", "&amp;", "Ã©"]),
 )
 TEXT_FIELDS = (
     "year", "kind", "runtime", "votes", "plot", "original_title", "imdb_id", "tmdb_id", "wikidata_id",
@@ -387,9 +383,7 @@ NORMAL_TITLES = (
     st.lists(st.sampled_from(["Action", "Drama", "Sci-Fi", "Film-Noir"]), unique=True),
 )
 def test_normal_records_stay_as_they_are(titles, genres):
-    first = normalise(
-        raw(*({"title": t, "genres": genres, "directors": ["Ann Lee"]} for t in titles)), Block()
-    )
+    first = normalise(raw(*({"title": t, "genres": genres, "directors": ["Ann Lee"]} for t in titles)), Block())
     again = raw(*(first.select("title", "genres", "directors").to_dicts()))
     assert (
         normalise(again, Block())

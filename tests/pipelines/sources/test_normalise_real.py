@@ -63,9 +63,7 @@ def test_movielens_titles_are_read(normalised):
 def test_no_mojibake_is_left(normalised):
     for source in ("the_numbers", "imdb_pandas"):
         _, frame = normalised(source)
-        assert not frame["title"].str.contains(r"[ÃÂ][\x{80}-\x{BF}]|â[\x{80}€]|[\x{80}-\x{9F}]").any(), (
-            source
-        )
+        assert not frame["title"].str.contains(r"[ÃÂ][\x{80}-\x{BF}]|â[\x{80}€]|[\x{80}-\x{9F}]").any(), source
 
 
 def test_few_values_are_not_understood(normalised):

@@ -40,9 +40,7 @@ def block(tmp_path: Path, text: str) -> SourceBlock:
     return only
 
 
-def read(
-    tmp_path: Path, text: str, files: dict[str, str | bytes], limits: Limits | None = None
-) -> ReadResult:
+def read(tmp_path: Path, text: str, files: dict[str, str | bytes], limits: Limits | None = None) -> ReadResult:
     """Read the source of the TOML `text` from a folder with `files`; every frame must keep its contract."""
     folder = tmp_path / "sources"
     for name, data in files.items():
@@ -56,15 +54,9 @@ def read(
     RAW_REJECTS.check(result.rejects)
     META_ROW_ACCOUNTING.check(result.accounting)
     META_SOURCE_FILES.check(result.files)
-    balance = result.accounting.select(
-        (pl.col("rows_kept") + pl.col("rows_rejected") - pl.col("rows_in")).abs().sum()
-    )
+    balance = result.accounting.select((pl.col("rows_kept") + pl.col("rows_rejected") - pl.col("rows_in")).abs().sum())
     assert balance.item() == 0
-    counted = (
-        result.rejects.group_by("file")
-        .len("found")
-        .join(result.accounting, on="file", how="full", coalesce=True)
-    )
+    counted = result.rejects.group_by("file").len("found").join(result.accounting, on="file", how="full", coalesce=True)
     assert (counted["found"].fill_null(0) == counted["rows_rejected"]).all()
     return result
 
@@ -74,11 +66,7 @@ def reasons(result: ReadResult) -> list[tuple[str, int, str]]:
 
 
 def test_mapping_and_extra(tmp_path: Path) -> None:
-    text = (
-        "row,id,title,year,genres,colour,length\n"
-        "0,7,Heat,1995,Crime| Drama |none,,170\n"
-        "1,8,Ronin,,none,red,\n"
-    )
+    text = "row,id,title,year,genres,colour,length\n0,7,Heat,1995,Crime| Drama |none,,170\n1,8,Ronin,,none,red,\n"
     titles = read(tmp_path, ATTIC, {"attic.csv": text}).titles
     assert titles.select("source_id", "file", "line", "title", "year", "genres", "extra").rows() == [
         ("7", "attic.csv", 2, "Heat", "1995", ["Crime", "Drama"], '{"length":"170"}'),
@@ -117,9 +105,7 @@ def test_untitled_rows_are_rejected_but_films_called_na_are_not(tmp_path: Path) 
     toml = ATTIC.replace("[source.columns]", 'null_words = ["", "NA"]\n[source.columns]').replace(
         'title = "title"', 'title = { from = "title", null_words = [] }'
     )
-    result = read(
-        tmp_path, toml, {"attic.csv": "row,id,title,year,genres\n0,1,NA,NA,none\n1,2,,1999,\n2,3,  ,,\n"}
-    )
+    result = read(tmp_path, toml, {"attic.csv": "row,id,title,year,genres\n0,1,NA,NA,none\n1,2,,1999,\n2,3,  ,,\n"})
     assert result.titles.select("title", "year", "genres").rows() == [("NA", None, None)]
     assert reasons(result) == [("attic.csv", 3, "title is empty"), ("attic.csv", 4, "title is empty")]
 
@@ -217,9 +203,7 @@ def test_a_source_without_title_files_is_empty_and_reads_nothing(tmp_path: Path)
         (("people.csv", "pid,last\n"), "people.csv", "'stage'", "stage"),
     ],
 )
-def test_missing_columns_are_named(
-    tmp_path: Path, change: tuple[str, str], file: str, column: str, key: str
-) -> None:
+def test_missing_columns_are_named(tmp_path: Path, change: tuple[str, str], file: str, column: str, key: str) -> None:
     with pytest.raises(ReadError) as error:
         read(tmp_path, JOINED, JOINED_FILES | dict([change]))
     for word in (file, column, key):
@@ -298,13 +282,8 @@ title = "t"
 genres = "g"
 kind = { from = "tags", pattern = "^(?:book|novel)$" }
 """
-    lines = (
-        '{"t": "A", "g": ["x"], "junk": 1, "tags": ["blue", "novel", "book"]}\n'
-        '{"t": "B", "g": "y", "more": [1]}\n'
-    )
-    titles = read(
-        tmp_path, toml, {"a.jsonl": lines, "a.json": '[{"t": "C", "g": null, "tags": ["blue"]}]'}
-    ).titles
+    lines = '{"t": "A", "g": ["x"], "junk": 1, "tags": ["blue", "novel", "book"]}\n{"t": "B", "g": "y", "more": [1]}\n'
+    titles = read(tmp_path, toml, {"a.jsonl": lines, "a.json": '[{"t": "C", "g": null, "tags": ["blue"]}]'}).titles
     assert titles.select("title", "genres", "kind", "extra").rows() == [
         ("C", None, None, None),
         ("A", ["x"], "novel", None),
@@ -325,9 +304,7 @@ def test_hostile_archives(tmp_path: Path) -> None:
         archive.writestr("attic1.csv", "row,id,title,year,genres\n0,1,A,,\n")
         archive.writestr("../attic2.csv", "row,id,title,year,genres\n0,2,B,,\n")
         archive.writestr("attic3.csv", "row,id,title,year,genres\n0,3,C,,\n" + "x" * 5_000_000)
-    (folder / "attic4.csv.gz").write_bytes(
-        gzip.compress(b"row,id,title,year,genres\n0,4,D,,\n0,5,E,,\n")[:-12]
-    )
+    (folder / "attic4.csv.gz").write_bytes(gzip.compress(b"row,id,title,year,genres\n0,4,D,,\n0,5,E,,\n")[:-12])
     result = read(tmp_path, ATTIC, {}, Limits(expansion_after_bytes=100_000))
     assert [t for t in result.titles["title"] if t in "ABC"] == ["A"]
     by_file = {file: reason for file, _, reason in reasons(result)}
@@ -349,9 +326,7 @@ def test_reading_twice_gives_the_same_and_hashes_follow_content_alone(tmp_path: 
     first = read(tmp_path / "a", ATTIC, {"attic.csv": text})
     again = read(tmp_path / "b", ATTIC, {"attic.csv": text})
     assert first.titles.equals(again.titles)
-    turned = read(
-        tmp_path / "c", ATTIC, {"attic.csv": "genres,id,row,year,title\n,2,77,,B\nx|y,1,78,1990,A\n"}
-    )
+    turned = read(tmp_path / "c", ATTIC, {"attic.csv": "genres,id,row,year,title\n,2,77,,B\nx|y,1,78,1990,A\n"})
     assert dict(first.titles.select("source_id", "row_hash").rows()) == dict(
         turned.titles.select("source_id", "row_hash").rows()
     )
@@ -384,9 +359,7 @@ CELL = st.text(st.sampled_from('ab1| ,"\n\té'), max_size=6)
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from(["1", "2", ""]), CELL, CELL), max_size=12),
-    damage=st.lists(
-        st.tuples(st.integers(0, 200), st.sampled_from([b'"', b",", b"\n", b"\0", b"\xff"])), max_size=4
-    ),
+    damage=st.lists(st.tuples(st.integers(0, 200), st.sampled_from([b'"', b",", b"\n", b"\0", b"\xff"])), max_size=4),
     cut=st.integers(0, 30),
     zipped=st.booleans(),
 )

@@ -93,7 +93,10 @@ def test_hash_follows_content_and_not_prose(tmp_path: Path) -> None:
         (MINIMAL + 'kind = "film"\n' + TITLE, "kind"),
         (MINIMAL + TITLE + 'colour = "c"\n', "columns.colour"),
         (MINIMAL + TITLE + 'year = { from = "y", separator = "|" }\n', "columns.year.separator"),
-        (MINIMAL + TITLE + 'genres = { from = "g", separator = "/", pattern="x" }\n', "columns.genres.separator"),
+        (
+            MINIMAL + TITLE + 'genres = { from = "g", separator = "/", pattern = "x" }\n',
+            "columns.genres.separator",
+        ),
         (MINIMAL + TITLE + 'year = { from = "y", pattern = "(" }\n', "columns.year.pattern"),
         (MINIMAL + TITLE + 'year = { from = "y", pattern = "(?=x)" }\n', "columns.year.pattern"),
         (MINIMAL + TITLE + 'imdb_id = { from = "i", format = "tt" }\n', "columns.imdb_id.format"),

@@ -213,9 +213,7 @@ def test_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 @given(data=st.binary(max_size=3000), cut=st.integers(0, 400))
-def test_any_cut_of_a_gzip_yields_a_prefix(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int
-) -> None:
+def test_any_cut_of_a_gzip_yields_a_prefix(tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int) -> None:
     path = tmp_path_factory.getbasetemp() / "cut.gz"
     zipped = gzip.compress(data)
     path.write_bytes(zipped[: max(0, len(zipped) - cut)])

@@ -190,9 +190,7 @@ def test_every_text_has_a_title(text):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.sampled_from(
-        [case[1] for case in GOLDEN if "(" not in case[1] and not case[1].endswith(("I", "Die"))]
-    ),
+    st.sampled_from([case[1] for case in GOLDEN if "(" not in case[1] and not case[1].endswith(("I", "Die"))]),
     st.integers(1870, 2035),
 )
 def test_reading_is_idempotent_and_years_come_off(title, year):

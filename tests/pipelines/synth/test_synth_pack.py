@@ -287,8 +287,7 @@ def pairs(pack: Path) -> pl.DataFrame:
         pl.len().alias("films"),
         title=(title != other).mean(),
         year=(pl.col("year") != pl.col("year_b")).mean(),
-        by_one=((pl.col("year") - pl.col("year_b")).abs() == 1).sum()
-        / (pl.col("year") != pl.col("year_b")).sum(),
+        by_one=((pl.col("year") - pl.col("year_b")).abs() == 1).sum() / (pl.col("year") != pl.col("year_b")).sum(),
     )
 
 

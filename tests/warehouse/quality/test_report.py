@@ -84,9 +84,7 @@ def test_everything_is_on_the_page(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_verdict_tells_wrong_from_odd_from_unknown(
-    tmp_path: Path, outcomes: list[Outcome], words: str
-) -> None:
+def test_the_verdict_tells_wrong_from_odd_from_unknown(tmp_path: Path, outcomes: list[Outcome], words: str) -> None:
     _, tags = page(outcomes, tmp_path)
     assert words in tags.text
 

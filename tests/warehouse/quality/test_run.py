@@ -120,9 +120,7 @@ def test_damage_fails_the_check_that_is_meant_for_it(
         expected = {("shares_in_range", "ERROR"), ("overall_precision", "WARN"), ("overall_recall", "WARN")}
     # An absent column also keeps the checks about it from running.
     assert {each[:2] for each in found if each[2] == "failed"} == expected
-    assert {each[2] for each in found} <= (
-        {"failed", "errored"} if "columns_present" in str(expected) else {"failed"}
-    )
+    assert {each[2] for each in found} <= ({"failed", "errored"} if "columns_present" in str(expected) else {"failed"})
 
 
 def test_failing_rows_are_counted_and_named_by_their_key(corpus: Corpus) -> None:
@@ -143,9 +141,7 @@ def test_an_expectation_that_breaks_is_errored_and_alone_in_it(corpus: Corpus) -
         good,
         expectations=(
             *good.expectations,
-            Expectation(
-                "no_column", "expect_column_values_to_be_unique", {"column": "nowhere"}, "ERROR", "?"
-            ),
+            Expectation("no_column", "expect_column_values_to_be_unique", {"column": "nowhere"}, "ERROR", "?"),
             Expectation("no_kind", "expect_wonders", {"column": "field"}, "ERROR", "?"),
             Expectation("bad_kwargs", "expect_column_mean_to_be_between", {"column": "field"}, "ERROR", "?"),
             Expectation(
