@@ -308,7 +308,7 @@ def _identified(pieces: Sequence[pl.DataFrame], block: SourceBlock, books: _Book
     contract = raw_titles(block.name, block.title)
     if not pieces:
         return contract.empty()
-    frame = pl.concat(pieces)
+    frame = pl.concat(pieces, rechunk=True)
     if block.group_by:
         frame = merge_groups(frame)
     kept, repeats = resolve_repeats(with_row_hashes(with_source_ids(frame)))

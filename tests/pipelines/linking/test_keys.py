@@ -65,9 +65,8 @@ def test_no_title_has_an_empty_key(text):
 
 
 @given(st.text())
-def test_a_title_key_is_stable(text):
-    assert key_of(key_of(text)) == key_of(key_of(text))
-    assert key_of(text) == key_of(text.strip())
+def test_spaces_around_a_title_do_not_matter(text):
+    assert key_of(f"  {text} ") == key_of(text)
 
 
 @pytest.mark.parametrize(
