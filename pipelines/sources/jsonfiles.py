@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -57,7 +57,7 @@ def read_json_lines(stream: ByteStream, form: FileFormat, wanted: Sequence[str])
                     elements.append((number, _loads(line)))
                 except (ValueError, RecursionError) as error:
                     rejects.append((number, f"not JSON: {error}", line))
-        yield _records(elements, rejects, wanted)
+        yield _records(elements, rejects, wanted, {number: lines[number - chunk.first] for number, _ in elements})
 
 
 def read_json(stream: ByteStream, form: FileFormat, wanted: Sequence[str]) -> Iterator[Records]:
@@ -179,8 +179,16 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _records(elements: Sequence[Element], rejects: Sequence[Rejected], wanted: Sequence[str]) -> Records:
-    """Columns of the `wanted` paths of each element that is an object; the others are rejected."""
+def _records(
+    elements: Sequence[Element],
+    rejects: Sequence[Rejected],
+    wanted: Sequence[str],
+    texts: Mapping[int, str] | None = None,
+) -> Records:
+    """Columns of the `wanted` paths of each element that is an object; the others are rejected.
+
+    `texts`: what the elements were parsed from, where that is at hand.
+    """
     refused = list(rejects)
     lines: list[int] = []
     raws: list[str] = []
@@ -188,7 +196,7 @@ def _records(elements: Sequence[Element], rejects: Sequence[Rejected], wanted: S
     columns: list[list[Any]] = [[] for _ in wanted]
     steps = [parse_path(path) for path in wanted]
     for number, element in elements:
-        raw = _dumps(element)[:RAW_CHARACTERS]
+        raw = (_dumps(element) if texts is None else texts[number])[:RAW_CHARACTERS]
         if not isinstance(element, dict):
             refused.append((number, f"{_kind(element)} instead of an object", raw))
             continue
@@ -217,19 +225,25 @@ def _find(element: dict[str, Any], path: str, steps: Sequence[Step]) -> Any:
 
 
 def _walk(value: Any, steps: Sequence[Step]) -> Any:
-    if isinstance(value, list):
-        found = [_walk(item, steps) for item in value]
-        return [x for item in found for x in (item if isinstance(item, list) else [item]) if x is not None]
-    if not steps:
-        return value
-    if not isinstance(value, dict):
-        return None
-    key, filter_key, filter_value = steps[0]
-    inner = value.get(key)
-    if filter_key is not None:
-        items = inner if isinstance(inner, list) else [inner]
-        inner = [x for x in items if isinstance(x, dict) and _text(x.get(filter_key)) == filter_value]
-    return _walk(inner, steps[1:])
+    for i, (key, filter_key, filter_value) in enumerate(steps):
+        if isinstance(value, list):
+            if i == len(steps) - 1 and filter_key is None:  # `cast.name`: by far the most common end of a path
+                found = [item.get(key) if isinstance(item, dict) else _walk(item, steps[i:]) for item in value]
+            else:
+                found = [_walk(item, steps[i:]) for item in value]
+            return _flat(found)
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+        if filter_key is not None:
+            items = value if isinstance(value, list) else [value]
+            value = [x for x in items if isinstance(x, dict) and _text(x.get(filter_key)) == filter_value]
+    return _flat([_walk(item, ()) for item in value]) if isinstance(value, list) else value
+
+
+def _flat(found: list[Any]) -> list[Any]:
+    """Inner lists taken apart one level deep, without nulls."""
+    return [x for item in found for x in (item if isinstance(item, list) else (item,)) if x is not None]
 
 
 def _take_out(element: dict[str, Any], path: str, steps: Sequence[Step]) -> None:

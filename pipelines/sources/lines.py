@@ -16,7 +16,6 @@ import polars as pl
 from pipelines.sources.files import ByteStream
 
 _WIDE = re.compile(r"utf-(16|32)")
-_UNDECODABLE_LINE = re.compile("[^\n]*[\udc80-\udcff][^\n]*")
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 _KEPT_OF_OVERLONG = 4096
 
@@ -134,14 +133,18 @@ def _to_lines(data: bytes, encoding: str, first: int, lossy: bool) -> LineChunk:
 def _set_apart(text: str, encoding: str) -> tuple[str, dict[int, tuple[str, str]]]:
     """Empty the lines of `text` that hold undecodable bytes (as lone surrogates), and say what they held."""
     bad: dict[int, tuple[str, str]] = {}
-    number = position = 0
-    for match in _UNDECODABLE_LINE.finditer(text):
-        number += text.count("\n", position, match.start())
-        position = match.start()
-        line = match.group()
-        at = _UNDECODABLE.search(line)
-        assert at is not None
-        offset = len(line[: at.start()].encode(encoding, "surrogateescape"))
-        byte = ord(at.group()) - 0xDC00
-        bad[number] = (f"byte 0x{byte:02x} at offset {offset} of the line is not {encoding}", line)
-    return _UNDECODABLE_LINE.sub("", text), bad
+    kept: list[str] = []
+    number = start = 0
+    # From one undecodable byte to the next: most lines are never looked at.
+    while (at := _UNDECODABLE.search(text, start)) is not None:
+        line_start = text.rfind("\n", start, at.start()) + 1 or start
+        line_end = text.find("\n", at.end())
+        line_end = len(text) if line_end < 0 else line_end
+        number += text.count("\n", start, line_start)
+        line = text[line_start:line_end]
+        offset = len(text[line_start : at.start()].encode(encoding, "surrogateescape"))
+        bad[number] = (f"byte 0x{ord(at.group()) - 0xDC00:02x} at offset {offset} of the line is not {encoding}", line)
+        kept.append(text[start:line_start])
+        start = line_end
+    kept.append(text[start:])
+    return "".join(kept), bad
