@@ -73,9 +73,10 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> 
             on_wait=lambda holder: console.print(f"waiting for another run: {holder}", highlight=False)
         )
         with waiting:
-            # dagster.yaml names its folders relative to the checkout.
-            with chdir(PROJECT):
-                problems = _execute(display, groups, full)
+            # dagster.yaml names its folders relative to where it lies.
+            home = Path(os.environ.get("DAGSTER_HOME") or PROJECT).absolute()
+            with chdir(home):
+                problems = _execute(display, home, groups, full)
             if not problems and groups is None:
                 mark_complete(settings.warehouse)
     if problems:
@@ -87,7 +88,7 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> 
     return 0
 
 
-def _execute(display: ConsoleDisplay, groups: Sequence[str] | None, full: bool) -> list[str]:
+def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, full: bool) -> list[str]:
     """Run the job; returns what went wrong, in words."""
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
@@ -96,7 +97,6 @@ def _execute(display: ConsoleDisplay, groups: Sequence[str] | None, full: bool) 
     from assets.definitions import defs
     from assets.progress import DISPLAY
 
-    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT)
     instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home)))
     graph = defs.resolve_asset_graph()
     wanted = {name for group in groups or _GROUPS for name in _GROUPS[group]}

@@ -28,6 +28,7 @@ class SourceOutcome:
 
     `status`: `read` (a new version was written), `unchanged` (its files are those of the last version), `absent` (there never were files),
     `gone` (its files have vanished: the last version stays), `refused` (`problem` says why: the last version stays).
+    `commit` is the version that stands for the source now, None where it was refused.
     `bad_share` is the share of rows, over all its files, that could not be read.
     """
 
@@ -89,17 +90,18 @@ def build_sources(
         table = raw_titles(name, block.title, block.licence)
         is_published = warehouse.published(table.name) is not None
         if now.is_empty():
+            commit = _kept(warehouse, table) if is_published else warehouse.write(table, table.empty())
             if before.height:
                 outcomes[name] = SourceOutcome(
-                    name, "gone", rows_kept=warehouse.rows(table.name), problem="its files are gone"
+                    name, "gone", commit, rows_kept=commit.rows, problem="its files are gone"
                 )
-                continue
-            commit = None if is_published else warehouse.write(table, table.empty())
-            outcomes[name] = SourceOutcome(name, "absent", commit)
+            else:
+                outcomes[name] = SourceOutcome(name, "absent", commit)
             continue
         same = ["file", "sha256", "block_hash"]
         if not full and is_published and now.select(same).sort("file").equals(before.select(same).sort("file")):
-            outcomes[name] = SourceOutcome(name, "unchanged", rows_kept=warehouse.rows(table.name))
+            commit = _kept(warehouse, table)
+            outcomes[name] = SourceOutcome(name, "unchanged", commit, rows_kept=commit.rows)
             continue
         try:
             result = read_source(block, folder, tell)
@@ -109,6 +111,13 @@ def build_sources(
         outcomes[name] = _stored(warehouse, table, block, result)
         books.append((name, result))
     return SourcesBuilt(outcomes, _keep_books(warehouse, outcomes, books))
+
+
+def _kept(warehouse: Warehouse, table: Table) -> Commit:
+    """The published version of `table`, as a commit that changed nothing."""
+    version = warehouse.published(table.name)
+    assert version is not None
+    return Commit(table.name, version, warehouse.rows(table.name), 0, 0, changed=False)
 
 
 def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: ReadResult) -> SourceOutcome:

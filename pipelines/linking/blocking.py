@@ -26,6 +26,8 @@ VERY_CLOSE, CLOSE, SIMILAR, DIFFERENT = (
 
 # Similarity of two keys (rapidfuzz ratio, 0..100) from which a pair counts as very close, close, similar.
 _SPELLING = (92.0, 84.0, 75.0)
+# Two keys can only be that similar when the shorter has so much of the longer one's length: 2 min / (min + max) >= .75.
+_LENGTHS = 0.6
 _AFFIX = 6  # letters at the start or the end that two spellings must share to be compared
 _SHORTEST_FUZZY = 5  # letters; shorter titles have too many neighbours
 _BLOCK_MAX = 400  # titles of one year in a spelling block; a larger block says nothing
@@ -86,15 +88,20 @@ def _ordered(joined: pl.DataFrame, *extra: pl.Expr) -> pl.DataFrame:
     )
 
 
-def _neighbours(left: pl.DataFrame, right: pl.DataFrame, on: list[str], gap: int, year: str = "year") -> pl.DataFrame:
-    """Join on `on` and a year `gap` apart in either direction."""
+def _neighbours(left: pl.DataFrame, right: pl.DataFrame, on: list[str], gap: int, unit: str = "row") -> pl.DataFrame:
+    """Join on `on` and a year `gap` apart in either direction; `unit` numbers what is joined.
+
+    A frame joined with itself gives each pair once, in one of its two orders.
+    """
+    is_self = left is right
     joins = [
-        left.with_columns((pl.col(year) + step).alias("_year")).join(
-            right, left_on=[*on, "_year"], right_on=[*on, year], coalesce=True
+        left.with_columns((pl.col("year") + step).alias("_year")).join(
+            right, left_on=[*on, "_year"], right_on=[*on, "year"], coalesce=True
         )
-        for step in {gap, -gap}
+        for step in ({gap} if is_self else {gap, -gap})
     ]
-    return pl.concat(joins)
+    joined = pl.concat(joins)
+    return joined.filter(pl.col(unit) < pl.col(f"{unit}_right")) if is_self and gap == 0 else joined
 
 
 def _title_blocks(found: pl.DataFrame) -> pl.DataFrame:
@@ -152,21 +159,18 @@ def _same_key(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
 
 def _spelled_alike(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
     """Pairs whose titles differ by a few letters, compared title by title rather than record by record."""
-    nodes = _title_blocks(found).with_row_index("node")
-    dirty_nodes = nodes.join(dirty.select("key", "year").unique(), on=["key", "year"], how="semi")
+    nodes = _title_blocks(found).with_row_index("node").with_columns(letters=pl.col("key").str.len_chars())
+    is_whole = dirty is found
     near: list[pl.DataFrame] = []
     for block in _SPELLING_BLOCKS:
         crowded = nodes.group_by(block, "year").len().filter(pl.col("len") > _BLOCK_MAX)
-        right = (
-            nodes.drop_nulls(block).select("node", "key", "year", block).join(crowded, on=[block, "year"], how="anti")
-        )
-        left = (
-            dirty_nodes.drop_nulls(block)
-            .select("node", "key", "year", block)
-            .join(crowded, on=[block, "year"], how="anti")
-        )
+        right = nodes.drop_nulls(block).select("node", "key", "year", "letters", block)
+        right = right.join(crowded, on=[block, "year"], how="anti")
+        left = right if is_whole else right.join(dirty.select("key", "year").unique(), on=["key", "year"], how="semi")
         for gap in (0, 1):
-            pairs = _neighbours(left, right, [block], gap).filter(pl.col("key") != pl.col("key_right"))
+            pairs = _neighbours(left, right, [block], gap, unit="node")
+            shorter, longer = (f("letters", "letters_right") for f in (pl.min_horizontal, pl.max_horizontal))
+            pairs = pairs.filter((pl.col("key") != pl.col("key_right")) & (shorter >= _LENGTHS * longer))
             ratio = process.cpdist(
                 pairs["key"].to_list(), pairs["key_right"].to_list(), scorer=fuzz.ratio, workers=-1,
                 dtype=np.float32, score_cutoff=_SPELLING[-1],
@@ -229,11 +233,11 @@ def _unexplained(pairs: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _shared_people(records: pl.DataFrame, dirty: pl.Series) -> pl.DataFrame:
-    found = []
+    found, is_whole = [], dirty.len() == records.height
     for name, block in _person_blocks(records).items():
         crowded = block.group_by("key", "year").len().filter(pl.col("len") > _PERSON_BLOCK_MAX)
         block = block.join(crowded, on=["key", "year"], how="anti")
-        left = block.filter(pl.col("row").is_in(dirty.implode()))
+        left = block if is_whole else block.filter(pl.col("row").is_in(dirty.implode()))
         found += [_ordered(_neighbours(left, block, ["key"], gap)) for gap in _PERSON_YEARS[name]]
     return pl.concat(found)
 

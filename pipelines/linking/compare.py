@@ -5,6 +5,7 @@ Belongs here: the features of a pair. Which pairs are compared is decided in blo
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ _DIRECTORS = 3
 _CAST = 6
 _UNKNOWN_YEAR = -1
 _FEW_YEARS = 5
+_CHUNK = 1 << 16  # pairs compared at once: what is gathered for them stays in the processor's cache
 _BITS_PER_LEVEL = 4
 
 # Columns of a record that the rules look at.
@@ -132,6 +134,18 @@ def levels(encoded: Encoded, a: Int, b: Int, title: NDArray[np.int8]) -> NDArray
 
     Returns the level of each rule, shape [pairs, rules], in the order of RULES.
     """
+    out = np.empty((len(a), len(RULES)), dtype=np.int8)
+
+    def compare_chunk(start: int) -> None:
+        chunk = slice(start, start + _CHUNK)
+        out[chunk] = _levels(encoded, a[chunk], b[chunk], title[chunk])
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(compare_chunk, range(0, len(a), _CHUNK)))
+    return out
+
+
+def _levels(encoded: Encoded, a: Int, b: Int, title: NDArray[np.int8]) -> NDArray[np.int8]:
     e = encoded
     year_a, year_b = e.year[a], e.year[b]
     gap = np.abs(year_a - year_b)

@@ -51,7 +51,7 @@ RULES: tuple[Rule, ...] = (
     # Longer titles agree by accident less often.
     _rule("length", short=-0.8, medium=-0.2, long=1.1),
     # Sequels differ by a number and little else.
-    _rule("numbers", none=0.2, same=1.2, missing=0.9, different=-2.4),
+    _rule("numbers", none=0.2, same=1.2, missing=0.9, different=-6.0),
     _rule("directors", same=6.5, shared=1.6, different=-1.1, unknown=0.0),
     _rule("cast", several=5.0, one=1.8, none=-1.1, unknown=0.0),
     _rule("runtime", same=-0.4, close=-3.3, near=-6.1, far=-6.5, unknown=0.0),

@@ -1,0 +1,164 @@
+"""The documents: every SQL recipe runs and returns the columns shown, every link resolves, every command exists."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from assets.build.corpus import build_links, build_movies, build_title_records
+from assets.build.enrichment import build_tmdb_details
+from assets.build.evaluation import build_evaluation
+from assets.build.sources import build_sources
+from assets.cli import main
+from assets.contracts import all_contracts
+from pipelines.corpus.policy import DEFAULT_RELIABILITY
+from pipelines.sources.blocks import all_blocks
+from pipelines.synth.pack import write_pack
+from warehouse.sql import query
+from warehouse.store import Commit, Warehouse
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
+MOVIES = 150
+NOW = datetime(2026, 1, 2, 3, 4, 5)
+
+FENCED = re.compile(r"^```[^\n]*\n.*?^```$", re.DOTALL | re.MULTILINE)
+SQL = re.compile(r"^```sql\n(?P<sql>.*?)^```\n(?:\n```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+# `marquee` at the start of a command: in backticks, after .venv/bin/, or at the start of a line of a block.
+COMMAND = re.compile(r"(?:`|\.venv/bin/|^)marquee (?P<name>[a-z][a-z-]*)", re.MULTILINE)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+class Recipe(NamedTuple):
+    """One SQL block: where it stands, the query, and the columns of the output shown below it (none if none is)."""
+
+    page: str
+    heading: str
+    sql: str
+    columns: list[str]
+
+
+def recipes() -> list[Recipe]:
+    listed: list[Recipe] = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for found in SQL.finditer(text):
+            heading = re.findall(r"^#+ (.*)$", text[: found.start()], re.MULTILINE)[-1]
+            header = (found["shown"] or "").partition("\n")[0]
+            columns = [name.strip() for name in header.split("┃")] if header else []
+            listed.append(Recipe(page.name, heading, found["sql"], columns))
+    return listed
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse built from a small pack, step by step without dagster: checks have tests of their own."""
+    folder = tmp_path_factory.mktemp("recipes")
+    write_pack(folder / "sources", movies=MOVIES, seed=0)
+    blocks = all_blocks(folder / "sources")
+    contracts = all_contracts(blocks)
+    warehouse = Warehouse(folder / "warehouse")
+
+    def publish(*commits: Commit) -> None:
+        warehouse.publish({commit.table: commit.version for commit in commits}, contracts)
+
+    def quiet(text: str) -> None:
+        pass
+
+    read = build_sources(warehouse, blocks, folder / "sources", False, quiet)
+    publish(*(o.commit for o in read.outcomes.values() if o.commit is not None), *read.shared)
+    publish(*build_title_records(warehouse, blocks, False, quiet).commits)
+    publish(*build_links(warehouse, NOW, False, quiet).commits)
+    publish(*build_tmdb_details(warehouse, None, NOW, quiet).commits)
+    reliability = {
+        name: DEFAULT_RELIABILITY if block.reliability is None else block.reliability for name, block in blocks.items()
+    }
+    publish(*build_movies(warehouse, reliability, False, quiet).commits)
+    publish(*build_evaluation(warehouse, blocks, quiet).commits)
+    return warehouse.root
+
+
+def test_there_are_recipes_with_their_output() -> None:
+    shown = [recipe for recipe in recipes() if recipe.page == "sql-recipes.md"]
+    assert len(shown) >= 15
+    assert [recipe.heading for recipe in shown if not recipe.columns] == []
+    assert len({recipe.heading for recipe in shown}) == len(shown)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: f"{recipe.page}: {recipe.heading}")
+def test_recipe_runs_and_returns_the_columns_shown(recipe: Recipe, built: Path) -> None:
+    answer = query(built, recipe.sql)
+    if not recipe.columns:
+        assert answer.width
+    elif " USING " in recipe.sql and "PIVOT" in recipe.sql:  # a pivot has a column for each value that there is
+        assert set(answer.columns) <= set(recipe.columns)
+        assert answer.columns[0] == recipe.columns[0]
+    else:
+        assert answer.columns == recipe.columns
+
+
+@pytest.mark.slow
+def test_the_small_pack_has_answers_for_most_recipes(built: Path) -> None:
+    answered = [recipe.heading for recipe in recipes() if query(built, recipe.sql).height]
+    assert len(answered) >= 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
+    for found in LINK.finditer(FENCED.sub("", page.read_text("utf-8"))):
+        path, _, anchor = found["target"].partition("#")
+        if re.match(r"[a-z]+:", path):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(REPOSITORY) and target.exists(), found["target"]
+        if anchor:
+            assert anchor in anchors(target), found["target"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_named_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    known = {option for command in main.commands.values() for each in command.params for option in each.opts}
+    for found in COMMAND.finditer(text):
+        assert found["name"] in main.commands, found[0]
+        line = text[found.start() : text.find("\n", found.start())]
+        assert set(OPTION.findall(line)) <= known | {"--help", "--version"}, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_named_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text("utf-8"), re.MULTILINE):
+        assert name in targets, name
+
+
+@pytest.mark.parametrize("picture", sorted((REPOSITORY / "docs" / "images").glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_are_readable_in_the_dark_and_load_nothing(picture: Path) -> None:
+    text = picture.read_text("utf-8")
+    assert "prefers-color-scheme: dark" in text
+    assert "<title" in text and "<desc" in text
+    assert not re.search(r"(?:href|src)=|<script|@import|url\((?!#)", text)
+
+
+def test_the_asset_graph_names_tables_that_exist() -> None:
+    text = (REPOSITORY / "docs" / "images" / "asset-graph.svg").read_text("utf-8")
+    named = set(re.findall(r"\b(?:raw|meta|core|eval)_[a-z0-9_]+", text))
+    assert named
+    assert named <= set(all_contracts(["imdb", "movielens_32m"]))
+
+
+def test_documents_name_no_place_outside_the_repository() -> None:
+    for page in PAGES:
+        assert not re.search(r"(?<![\w.])/(?:tmp|work|root|home)\b", page.read_text("utf-8")), page.name
