@@ -68,17 +68,20 @@ def sources_sensor(folder: Path) -> dg.SensorDefinition:
     )
     def sources_changed(context: dg.SensorEvaluationContext):
         seen = listing(folder)
-        cursor = json.loads(context.cursor) if context.cursor else {"last": None, "asked": None}
+        cursor = {"last": None, "asked": None, "times": 0, **json.loads(context.cursor or "{}")}
         # Two equal looks in a row: a file that is still being copied would be read half.
         settled = seen == cursor["last"]
-        context.update_cursor(json.dumps({"last": seen, "asked": seen if settled else cursor["asked"]}))
+        is_due = bool(seen) and settled and seen != cursor["asked"]
+        asked = {"asked": seen, "times": cursor["times"] + 1} if is_due else {}
+        context.update_cursor(json.dumps({**cursor, "last": seen, **asked}))
         if not seen:
             return dg.SkipReason(f"no files in {folder}")
         if seen == cursor["asked"]:
             return dg.SkipReason("nothing changed")
         if not settled:
             return dg.SkipReason("files changed; waiting until they settle")
-        return dg.RunRequest(run_key=seen)
+        # Dagster starts one run a key, ever: files that are put back as they once were need a new one.
+        return dg.RunRequest(run_key=f"{seen}:{asked['times']}")
 
     return sources_changed
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
+from pipelines.sources.blocks import SourceBlock
 from warehouse.contracts import Table
 from warehouse.tables import corpus, enrichment, titles
 
+FIXED = tuple(table for module in (titles, corpus, enrichment) for table in module.TABLES)
 
-def all_contracts(sources: Iterable[str]) -> dict[str, Table]:
-    """Contracts by table name, for a warehouse with these sources."""
-    fixed = [*titles.TABLES, *corpus.TABLES, *enrichment.TABLES]
-    raw = [titles.raw_titles(name, f"Film records as the source {name} states them.") for name in sources]
-    return {table.name: table for table in [*raw, *fixed]}
+
+def raw_contract(block: SourceBlock) -> Table:
+    """Contract of the raw table of one source."""
+    return titles.raw_titles(block.name, f"Film records as {block.title or block.name} states them.", block.licence)
+
+
+def all_contracts(blocks: Mapping[str, SourceBlock]) -> dict[str, Table]:
+    """Contracts by table name, for a warehouse with the sources that `blocks` describe."""
+    return {table.name: table for table in (*map(raw_contract, blocks.values()), *FIXED)}

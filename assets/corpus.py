@@ -39,7 +39,6 @@ from warehouse.tables.titles import (
     META_SOURCE_FILES,
     RAW_REJECTS,
     raw_table_name,
-    raw_titles,
 )
 
 # Whatever writes to the warehouse shares one slot: writers take turns, readers never wait.
@@ -82,10 +81,7 @@ def _publish(
 
 def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> list[dg.AssetsDefinition]:
     """Every asset of the corpus, over the sources that `blocks` describe."""
-    raw = {
-        name: raw_titles(name, f"Film records as {block.title or name} states them.", block.licence)
-        for name, block in blocks.items()
-    }
+    raw = {name: contracts[raw_table_name(name)] for name in blocks}
     raw_names = [table.name for table in raw.values()]
     reading = f"reader {READER_VERSION}"
 
@@ -256,8 +252,8 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     @dg.multi_asset(
         name="evaluate_linking",
         specs=[
-            table_spec(EVAL_ENTITY_RESOLUTION, [CORE_TITLE_RECORDS.name], linking, WEEKLY),
-            table_spec(EVAL_UNCERTAIN_PAIRS, [CORE_TITLE_RECORDS.name], linking, WEEKLY),
+            table_spec(EVAL_ENTITY_RESOLUTION, [CORE_TITLE_RECORDS.name, CORE_MOVIES.name], linking, WEEKLY),
+            table_spec(EVAL_UNCERTAIN_PAIRS, [CORE_TITLE_RECORDS.name, CORE_MOVIES.name], linking, WEEKLY),
         ],
         check_specs=auditing.check_specs(EVAL_ENTITY_RESOLUTION),
         pool=POOL,

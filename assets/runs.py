@@ -58,7 +58,8 @@ class ConsoleDisplay:
 
 def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> int:
     """Materialize the assets of `groups` (all when None); returns the exit code."""
-    console = Console(stderr=True)
+    # What is piped keeps its lines whole: a path that is broken in two cannot be copied.
+    console = Console(stderr=True, soft_wrap=True)
     if not settings.sources.is_dir():
         console.print(f"[red]marquee: there is no folder of sources at {settings.sources}[/red]", highlight=False)
         return 2
@@ -134,6 +135,9 @@ def _problems(result) -> list[str]:
             error = event.step_failure_data.error
             cause = error.cause if error and error.cause else error
             found.append(f"{event.step_key}: {cause.message.strip() if cause else 'failed'}")
+    if not found and result.success:
+        skipped = [event.step_key for event in result.filter_events(lambda event: event.is_step_skipped)]
+        found += [f"{step}: did not run, because something before it made nothing" for step in skipped]
     return [escape(problem) for problem in found] or ([] if result.success else ["the run failed"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipelines.linking.keys import with_title_keys
+from pipelines.linking.keys import with_keys
 from warehouse.tables.titles import CORE_TITLE_RECORDS
 
 
@@ -27,5 +27,5 @@ def title_records(*rows: dict) -> pl.DataFrame:
         infer_schema_length=None,
     )
     missing = [pl.lit(None, dtype=d).alias(c) for c, d in CORE_TITLE_RECORDS.schema.items() if c not in frame.columns]
-    frame = frame.with_columns(missing).drop("title_key", "alias_keys", "part_keys")
-    return with_title_keys(frame).select(CORE_TITLE_RECORDS.schema.names())
+    frame = frame.with_columns(missing).drop("title_key", "alias_keys", "part_keys", "director_keys", "cast_keys")
+    return with_keys(frame).select(CORE_TITLE_RECORDS.schema.names())

@@ -99,24 +99,32 @@ def build_links(warehouse: Warehouse, now: datetime, full: bool, tell: Tell) -> 
         linked = link(records, links, merged_away, before, pairs, changed)
     moves = linked.history.with_columns(changed_at=pl.lit(now, dtype=pl.Datetime("us")))
     redirects = pl.concat([history, CORE_MOVIE_ID_HISTORY.conform(moves)]).unique()
-    pairs_commit = _rewritten(warehouse, CORE_RECORD_PAIRS, linked.pairs)
-    # What the next run needs to know before it may build upon these links.
-    metadata = {
-        "rules": RULES_VERSION,
-        "records_version": warehouse.published(CORE_TITLE_RECORDS.name),
-        "pairs_version": pairs_commit.version,
-    }
-    commits = (
-        pairs_commit,
-        _rewritten(warehouse, CORE_MOVIE_LINKS, linked.links, metadata),
-        warehouse.write(CORE_MOVIE_ID_HISTORY, redirects),
-    )
+    changes = linked.changes
+    if changes is not None and all(_is_latest_published(warehouse, t) for t in (CORE_RECORD_PAIRS, CORE_MOVIE_LINKS)):
+        pairs_commit = warehouse.merge(CORE_RECORD_PAIRS, changes.pairs, changes.pairs_dropped)
+        links_commit = warehouse.merge(
+            CORE_MOVIE_LINKS, changes.links, changes.links_dropped, _linked_from(warehouse, pairs_commit)
+        )
+    else:
+        pairs_commit = _rewritten(warehouse, CORE_RECORD_PAIRS, linked.pairs)
+        links_commit = _rewritten(warehouse, CORE_MOVIE_LINKS, linked.links, _linked_from(warehouse, pairs_commit))
+    commits = (pairs_commit, links_commit, warehouse.write(CORE_MOVIE_ID_HISTORY, redirects))
     counts = {
         "films": linked.links["movie_id"].n_unique(),
         "films grouped anew": linked.touched.len(),
         "ids redirected": moves.height,
     }
     return Built(commits, counts)
+
+
+def _linked_from(warehouse: Warehouse, pairs: Commit) -> dict:
+    """What the next run needs to know before it may build upon these links."""
+    records_version = warehouse.published(CORE_TITLE_RECORDS.name)
+    return {"rules": RULES_VERSION, "records_version": records_version, "pairs_version": pairs.version}
+
+
+def _is_latest_published(warehouse: Warehouse, table: Table) -> bool:
+    return warehouse.latest(table.name) == warehouse.published(table.name)
 
 
 def _changed(records: pl.DataFrame, links: pl.DataFrame) -> pl.Series:

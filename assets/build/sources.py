@@ -9,12 +9,13 @@ from typing import Literal
 
 import polars as pl
 
+from assets.contracts import raw_contract
 from pipelines.sources.blocks import SourceBlock
 from pipelines.sources.read import ReadResult, read_source, source_files
 from pipelines.sources.records import ReadError
 from warehouse.contracts import Table
 from warehouse.store import Commit, NoSuchTable, Warehouse
-from warehouse.tables.titles import META_ROW_ACCOUNTING, META_SOURCE_FILES, RAW_REJECTS, raw_titles
+from warehouse.tables.titles import META_ROW_ACCOUNTING, META_SOURCE_FILES, RAW_REJECTS
 
 Status = Literal["read", "unchanged", "absent", "gone", "refused"]
 
@@ -87,7 +88,7 @@ def build_sources(
         tell(f"source {number} of {len(blocks)}: {name}")
         before = known.filter(pl.col("source") == name)
         now = source_files(block, folder, before)
-        table = raw_titles(name, block.title, block.licence)
+        table = raw_contract(block)
         is_published = warehouse.published(table.name) is not None
         if now.is_empty():
             commit = _kept(warehouse, table) if is_published else warehouse.write(table, table.empty())

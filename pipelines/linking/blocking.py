@@ -15,7 +15,6 @@ import polars as pl
 from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 
-from pipelines.linking.keys import person_key
 from pipelines.linking.rules import RULES
 
 _TITLE = RULES[0]
@@ -122,22 +121,12 @@ def _title_blocks(found: pl.DataFrame) -> pl.DataFrame:
 
 def _person_blocks(records: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Directors, and pairs of leading actors, under which dated records are looked up: row, year, key."""
-    rows = records.select("year", "directors", "cast_members").with_row_index("row").drop_nulls("year")
-    names = pl.concat([rows["directors"].explode(), rows["cast_members"].list.head(2).explode()]).drop_nulls().unique()
-    keyed = names.to_frame("name").with_columns(key=person_key(pl.col("name")))
-    directors = rows.select("row", "year", name="directors").explode("name").join(keyed, on="name").drop("name")
-    actors = (
-        rows.filter(pl.col("cast_members").list.len() >= 2)
-        .select("row", "year", name=pl.col("cast_members").list.head(2))
-        .explode("name")
-        .join(keyed, on="name")
-        .group_by("row", "year")
-        .agg(key=pl.col("key").sort().str.join("|"))
+    rows = records.select("year", "director_keys", "cast_keys").with_row_index("row").drop_nulls("year")
+    directors = rows.select("row", "year", key="director_keys").explode("key").drop_nulls("key")
+    actors = rows.filter(pl.col("cast_keys").list.len() >= 2).select(
+        "row", "year", key=pl.col("cast_keys").list.head(2).list.sort().list.join("|")
     )
-    return {
-        name: block.filter(pl.col("key") != "").unique(["row", "key"])
-        for name, block in (("directors", directors), ("actors", actors))
-    }
+    return {"directors": directors, "actors": actors}
 
 
 def _id_blocks(records: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.linking.keys import person_key
 from pipelines.linking.rules import ID_RULES, RULES
 
 Int = NDArray[np.int64]
@@ -23,12 +22,6 @@ _UNKNOWN_YEAR = -1
 _FEW_YEARS = 5
 _CHUNK = 1 << 16  # pairs compared at once: what is gathered for them stays in the processor's cache
 _BITS_PER_LEVEL = 4
-
-# Columns of a record that the rules look at.
-COMPARED = (
-    "source", "title_key", "alias_keys", "year", "kind", "genres", "directors", "cast_members", "runtime_min",
-    "imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,13 +49,11 @@ def _hashes(column: pl.Series) -> Int:
     return np.where(column.is_null().to_numpy(), 0, hashed)
 
 
-def _people(names: pl.Series, width: int) -> Int:
-    """Hash the first `width` names of each list into [records, width]."""
-    rows = names.to_frame("name").with_row_index("row").with_columns(pl.col("name").list.head(width)).explode("name")
+def _people(keys: pl.Series, width: int) -> Int:
+    """Hash the first `width` keys of each list into [records, width]."""
+    rows = keys.to_frame("key").with_row_index("row").with_columns(pl.col("key").list.head(width)).explode("key")
     rows = rows.drop_nulls().with_columns(slot=pl.int_range(pl.len()).over("row"))
-    unique = rows.select("name").unique().with_columns(key=person_key(pl.col("name")))
-    rows = rows.join(unique, on="name", how="left", maintain_order="left").filter(pl.col("key") != "")
-    out = np.zeros((names.len(), width), dtype=np.int64)
+    out = np.zeros((keys.len(), width), dtype=np.int64)
     out[rows["row"].to_numpy(), rows["slot"].to_numpy()] = _hashes(rows["key"])
     return out
 
@@ -78,7 +69,7 @@ def _bits(values: pl.Series) -> Int:
 
 
 def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
-    """Encode `records` (columns COMPARED); `rarity` [records] is the number of years in which its title was used."""
+    """Encode `records` (columns of core_title_records, keys included); `rarity` [records] is the number of years in which its title was used."""
     return Encoded(
         source=_hashes(records["source"]),
         year=records["year"].fill_null(_UNKNOWN_YEAR).cast(pl.Int64).to_numpy(),
@@ -98,8 +89,8 @@ def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
         .to_numpy(),
         runtime=records["runtime_min"].fill_null(0).cast(pl.Int64).to_numpy(),
         genres=_bits(records["genres"]),
-        directors=_people(records["directors"], _DIRECTORS),
-        cast=_people(records["cast_members"], _CAST),
+        directors=_people(records["director_keys"], _DIRECTORS),
+        cast=_people(records["cast_keys"], _CAST),
         ids={
             rule: _hashes(records[column])
             for rule, column in zip(

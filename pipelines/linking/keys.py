@@ -32,6 +32,7 @@ _NUMERALS = {
     "xiii": "13",
 }
 
+_LEADING_ACTORS = 6
 _MIN_PART = 6  # a shorter half of a title ("Alien: ...") names too many films
 
 
@@ -62,11 +63,11 @@ def person_key(name: pl.Expr) -> pl.Expr:
     return tokens.str.split(" ").list.sort().list.join(" ")
 
 
-def with_title_keys(records: pl.DataFrame) -> pl.DataFrame:
-    """Add `title_key` [str], `alias_keys` [list[str]] and `part_keys` [list[str]] to title records.
+def with_keys(records: pl.DataFrame) -> pl.DataFrame:
+    """Add `title_key` [str] and the lists `alias_keys`, `part_keys`, `director_keys` and `cast_keys` to title records.
 
     `alias_keys` holds the keys of the original title and the aliases, `part_keys` those of the halves of titles that
-    have a subtitle. Neither repeats `title_key`.
+    have a subtitle. Neither repeats `title_key`. `cast_keys` holds the leading actors only.
     """
     rows = records.select(
         "title", pl.concat_list(pl.concat_list("original_title"), "aliases").alias("others")
@@ -106,4 +107,21 @@ def with_title_keys(records: pl.DataFrame) -> pl.DataFrame:
         found["key"].alias("title_key"),
         found.select(pl.col("alias_keys").fill_null(empty)).to_series(),
         found.select(pl.col("part_keys").fill_null(empty)).to_series(),
+        _person_keys(records["directors"]).alias("director_keys"),
+        _person_keys(records["cast_members"].list.head(_LEADING_ACTORS)).alias("cast_keys"),
     )
+
+
+def _person_keys(names: pl.Series) -> pl.Series:
+    """Keys of lists of names, in their order and each once; shape [records]."""
+    rows = names.to_frame("name").with_row_index("row").explode("name").drop_nulls("name")
+    unique = rows.select("name").unique().with_columns(key=person_key(pl.col("name"))).filter(pl.col("key") != "")
+    keyed = (
+        rows.join(unique, on="name", maintain_order="left")
+        .unique(["row", "key"], keep="first", maintain_order=True)
+        .group_by("row", maintain_order=True)
+        .agg("key")
+    )
+    every = pl.DataFrame({"row": pl.int_range(names.len(), dtype=pl.UInt32, eager=True)})
+    found = every.join(keyed, on="row", how="left", maintain_order="left")["key"]
+    return found.to_frame().select(pl.col("key").fill_null(pl.lit([], dtype=pl.List(pl.String)))).to_series()

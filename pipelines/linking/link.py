@@ -19,11 +19,26 @@ from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_RECORD_PAIRS
 
 # Columns of core_title_records that linking needs.
 COLUMNS = (
-    "record_id", "row_hash", "source", "source_id", "title_key", "alias_keys", "part_keys", "year", "kind", "genres", "directors",
-    "cast_members", "runtime_min", "imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug",
+    "record_id", "row_hash", "source", "source_id", "title_key", "alias_keys", "part_keys", "year", "kind", "genres",
+    "director_keys", "cast_keys", "runtime_min", "imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug",
 )  # fmt: skip
 
 _PAIRS = list(CORE_RECORD_PAIRS.schema)
+_PAIR = list(CORE_RECORD_PAIRS.key)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What distinguishes the result of linking the changes from what was there before.
+
+    `pairs` and `links` are rows that are new or may differ, `pairs_dropped` (record_a, record_b) and `links_dropped` (source,
+    source_id) name rows that are gone.
+    """
+
+    pairs: pl.DataFrame
+    pairs_dropped: pl.DataFrame
+    links: pl.DataFrame
+    links_dropped: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -31,13 +46,15 @@ class Linked:
     """What linking made.
 
     `pairs` and `links` conform to core_record_pairs and core_movie_links and hold every row; `history` lists ids that
-    changed hands (movie_id, new_movie_id, event). `touched` names the films that were grouped anew.
+    changed hands (movie_id, new_movie_id, event). `touched` names the films that were grouped anew. `changes` is None when
+    everything was linked at once.
     """
 
     pairs: pl.DataFrame
     links: pl.DataFrame
     history: pl.DataFrame
     touched: pl.Series
+    changes: Changes | None = None
 
 
 def score_pairs(
@@ -50,8 +67,12 @@ def score_pairs(
     if found is None:
         found = blocking.occurrences(records)
     proposed = blocking.candidate_pairs(records, found, dirty)
-    encoded = compare.encode(records, blocking.rarity(found, records.height))
-    found_levels = compare.levels(encoded, proposed.a, proposed.b, proposed.title)
+    rarity = blocking.rarity(found, records.height)
+    # Only records that stand in a pair are encoded: after a small change those are few.
+    rows = np.unique(np.concatenate([proposed.a, proposed.b]))
+    encoded = compare.encode(records[rows], rarity.gather(rows))
+    a, b = np.searchsorted(rows, proposed.a), np.searchsorted(rows, proposed.b)
+    found_levels = compare.levels(encoded, a, b, proposed.title)
     bits = compare.score_bits(found_levels, BIAS_BITS)
     keep = bits >= clustering.ACCEPT_BITS - clustering.MARGIN_BITS
     ids = records["record_id"].to_numpy()
@@ -179,6 +200,7 @@ def link(
     ids = records["record_id"]
     if before is None or previous_pairs is None or changed is None:
         pairs = score_pairs(records)
+        fresh = dropped = None
         redo = pl.Series(np.ones(records.height, dtype=bool))
     else:
         found = blocking.occurrences(records)
@@ -187,7 +209,7 @@ def link(
         kept = previous_pairs.filter(
             ~pl.col("record_a").is_in(stale.implode()) & ~pl.col("record_b").is_in(stale.implode())
         )
-        dropped = previous_pairs.join(kept, on=["record_a", "record_b"], how="anti")
+        dropped = previous_pairs.join(kept, on=_PAIR, how="anti")
         fresh = score_pairs(records, dirty, found)
         pairs = pl.concat([kept.select(_PAIRS), fresh.select(_PAIRS)]).sort("record_a", "record_b")
         redo = _touched(records, pairs, pl.concat([stale, dropped["record_a"], dropped["record_b"]]).unique())
@@ -199,11 +221,15 @@ def link(
     held = old.filter(pl.col("record_id").is_in(stays.implode()))
     loose = old.join(held, on="record_id", how="anti")
     identified = assign_ids(films, loose, pl.concat([held["movie_id"], retired_ids]).unique())
-    links = _links(records, inner, identified.ids)
+    links = relinked = _links(records, inner, identified.ids)
     if stays.len():
         links = pl.concat([previous_links.join(held, on="record_id", how="semi").select(links.columns), links])
     touched = pl.concat([identified.ids["movie_id"], loose["movie_id"]]).unique()
-    return Linked(pairs, links.sort("source", "source_id"), identified.history, touched)
+    changes = None
+    if fresh is not None and dropped is not None:
+        gone = previous_links.join(links, on=["source", "source_id"], how="anti").select("source", "source_id")
+        changes = Changes(fresh, dropped.join(fresh, on=_PAIR, how="anti").select(_PAIR), relinked, gone)
+    return Linked(pairs, links.sort("source", "source_id"), identified.history, touched, changes)
 
 
 def _touched(records: pl.DataFrame, pairs: pl.DataFrame, stale: pl.Series) -> pl.Series:

@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from pipelines.corpus.vocabulary import canonical_genres, canonical_kind, country_code, language_code
-from pipelines.linking.keys import with_title_keys
+from pipelines.linking.keys import with_keys
 from pipelines.sources.text import percent_decoded, repaired
 from pipelines.sources.titles import ALIASES, YEAR, title_parts
 from warehouse.tables.titles import CORE_TITLE_RECORDS, FILM_KINDS
@@ -106,7 +106,7 @@ def normalise(titles: pl.DataFrame, block: Block) -> pl.DataFrame:
         "wikipedia_slug": _wikipedia_slugs(titles["wikipedia_slug"], dbpedia, issues),
     }
     result = base.with_columns(**columns).with_columns(issues=issues.lists(titles.height))
-    return CORE_TITLE_RECORDS.conform(with_title_keys(result))
+    return CORE_TITLE_RECORDS.conform(with_keys(result))
 
 
 class _Issues:

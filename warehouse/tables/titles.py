@@ -183,6 +183,8 @@ CORE_TITLE_RECORDS = Table(
         Column("title_key", pl.String, "Comparison key of the title (pipelines/linking/keys.py).", nullable=False),
         Column("alias_keys", STRINGS, "Comparison keys of the original title and the aliases.", nullable=False),
         Column("part_keys", STRINGS, "Comparison keys of the halves of titles with a subtitle.", nullable=False),
+        Column("director_keys", STRINGS, "Comparison keys of the directors.", nullable=False),
+        Column("cast_keys", STRINGS, "Comparison keys of the leading actors.", nullable=False),
         Column(
             "issues",
             STRINGS,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.linking.keys import with_title_keys
+from pipelines.linking.keys import with_keys
 from pipelines.sources.normalise import normalise, record_ids
 from warehouse.tables.titles import CORE_TITLE_RECORDS, RAW_TITLE_COLUMNS
 
@@ -338,7 +338,7 @@ def test_a_pattern_without_a_title_group_is_refused():
 def test_comparison_keys_are_those_of_the_linking():
     frame = normalise(raw({"title": "Alien: Covenant (2017)", "aliases": ["Alien Paradise Lost"]}), Block())
     bare = frame.drop("title_key", "alias_keys", "part_keys")
-    assert with_title_keys(bare).select(frame.columns).equals(frame)
+    assert with_keys(bare).select(frame.columns).equals(frame)
     assert frame["title_key"][0] == "aliencovenant"
 
 

@@ -1,0 +1,218 @@
+"""What dagster sees: the graph, what explains it, what runs it, and the stock commands that load it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import models
+from assets.automation import REFRESH_JOB, sources_sensor
+from assets.contracts import all_contracts
+from pipelines.sources.blocks import all_blocks
+from tests.assets.commands import PROJECT, environment
+from warehouse.quality.suites import SUITES
+from warehouse.tables.titles import raw_table_name
+
+HEAVY = (
+    "great_expectations",
+    "matplotlib",
+    "pandas",
+    "torch",
+    "sentence_transformers",
+    "transformers",
+    "faiss",
+    "openai",
+)
+SOURCES_TOML = """
+[[source]]
+name = "club"
+files = ["club.csv"]
+format = "csv"
+
+[source.columns]
+source_id = "id"
+title = "title"
+"""
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "sources.toml").write_text(SOURCES_TOML)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def defs(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.Definitions]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MARQUEE_SOURCES", str(sources))
+        patch.setenv("MARQUEE_WAREHOUSE", str(tmp_path_factory.mktemp("warehouse")))
+        patch.delitem(sys.modules, "assets.definitions", raising=False)
+        yield importlib.import_module("assets.definitions").defs
+        patch.delitem(sys.modules, "assets.definitions")
+
+
+@pytest.fixture(scope="module")
+def specs(defs: dg.Definitions) -> list[dg.AssetSpec]:
+    return list(defs.resolve_all_asset_specs())
+
+
+def test_every_table_is_exactly_one_asset(specs: list[dg.AssetSpec], sources: Path) -> None:
+    names = sorted(spec.key.to_user_string() for spec in specs)
+    blocks = all_blocks(sources)
+    assert names == sorted(all_contracts(blocks))
+    assert "raw_club__titles" in names
+    assert {raw_table_name(name) for name in blocks} < set(names)
+
+
+def test_every_asset_explains_itself(specs: list[dg.AssetSpec], sources: Path) -> None:
+    contracts = all_contracts(all_blocks(sources))
+    for spec in specs:
+        name = spec.key.to_user_string()
+        assert spec.group_name in {"raw", "meta", "core", "eval"}, name
+        assert spec.description, name
+        assert spec.owners, name
+        assert spec.kinds, name
+        assert spec.code_version, name
+        schema = spec.metadata["dagster/column_schema"]
+        assert [column.name for column in schema.columns] == contracts[name].schema.names(), name
+        assert all(column.description for column in schema.columns), name
+
+
+def test_every_asset_but_the_raw_ones_has_inputs(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    roots = {key.to_user_string() for key in graph.root_materializable_asset_keys}
+    assert all(name.startswith("raw_") and name.endswith("__titles") for name in roots)
+    after = {key.to_user_string() for key in graph.get(dg.AssetKey("core_movies")).parent_keys}
+    assert {"core_movie_links", "core_title_records"} <= after
+
+
+def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    checks = {
+        (key.asset_key.to_user_string(), key.name): graph.get_check_spec(key).blocking for key in graph.asset_check_keys
+    }
+    for table, suite in SUITES.items():
+        for expectation in suite.expectations:
+            assert checks[table, expectation.name] == (expectation.severity == "ERROR"), (table, expectation.name)
+    readable = [blocks for (_, name), blocks in checks.items() if name == "readable"]
+    assert readable
+    assert all(readable)
+    assert not all(checks.values())
+
+
+def test_refresh_is_scheduled_daily(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def("daily_refresh")
+    assert schedule.job_name == REFRESH_JOB
+    assert schedule.cron_schedule == "0 4 * * *"
+    assert defs.resolve_job_def(REFRESH_JOB)
+
+
+def test_loading_the_definitions_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = f"import sys, assets.definitions; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path, MARQUEE_SOURCES=str(tmp_path)),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_imports_run_one_way() -> None:
+    done = subprocess.run(
+        [shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or "lint-imports"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_models_is_the_package_of_this_checkout() -> None:
+    assert Path(models.__file__ or "").resolve().parent == PROJECT / "models"
+
+
+def test_dagster_yaml_makes_an_instance_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(PROJECT / "dagster.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert not instance.telemetry_enabled
+        assert instance.run_retries_enabled
+        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
+    assert (tmp_path / "data" / "dagster").is_dir()
+
+
+@pytest.mark.slow
+def test_stock_dagster_loads_the_workspace(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "definitions", "validate", "--workspace", "workspace.yaml"],
+        env=environment(tmp_path, MARQUEE_SOURCES=str(tmp_path)),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "marquee" in done.stdout + done.stderr
+
+
+def _look(sensor: dg.SensorDefinition, cursor: str | None) -> tuple[int, str | None, str | None]:
+    """One look of the sensor: runs asked for, the new cursor, why none."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+    return len(found.run_requests or []), found.cursor, found.skip_message
+
+
+def test_sensor_asks_once_when_files_have_settled(tmp_path: Path) -> None:
+    sensor = sources_sensor(tmp_path)
+    runs, cursor, why = _look(sensor, None)
+    assert (runs, why) == (0, f"no files in {tmp_path}")
+
+    file = tmp_path / "deep" / "films.csv"
+    file.parent.mkdir()
+    file.write_text("a")
+    runs, cursor, why = _look(sensor, cursor)
+    assert (runs, why) == (0, "files changed; waiting until they settle")
+    file.write_text("ab")  # still being copied
+    runs, cursor, why = _look(sensor, cursor)
+    assert (runs, why) == (0, "files changed; waiting until they settle")
+    runs, cursor, _ = _look(sensor, cursor)
+    assert runs == 1
+    for _ in range(2):
+        runs, cursor, why = _look(sensor, cursor)
+        assert (runs, why) == (0, "nothing changed")
+
+    os.utime(file, ns=(1, 1))
+    runs, cursor, _ = _look(sensor, cursor)
+    assert runs == 0
+    runs, cursor, _ = _look(sensor, cursor)
+    assert runs == 1
+
+
+def test_sensor_asks_again_for_files_that_were_put_back(tmp_path: Path) -> None:
+    sensor = sources_sensor(tmp_path)
+    file = tmp_path / "films.csv"
+    keys, cursor = [], None
+    for text in ("good", "bad", "good"):
+        file.write_text(text)
+        os.utime(file, ns=(len(text), len(text)))
+        for _ in range(2):
+            with dg.DagsterInstance.ephemeral() as instance:
+                found = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+            cursor = found.cursor
+            keys += [request.run_key for request in found.run_requests or []]
+    # Dagster runs each key once ever, so equal files at another time need another key.
+    assert len(keys) == len(set(keys)) == 3
