@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 GROUPS = ("raw", "core", "eval")
+REFRESHED = ["raw", "core"]
 
 
 def _folders(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,13 +39,14 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         from pipelines.sources.blocks import BlockError
-        from warehouse.catalog import CatalogError
+        from warehouse.catalog import CatalogError, UnusableName
         from warehouse.sql import QueryError
         from warehouse.store import StoreError
 
+        known = (BlockError, CatalogError, UnusableName, QueryError, StoreError)
         try:
             return super().invoke(ctx)
-        except (BlockError, CatalogError, QueryError, StoreError, FileNotFoundError) as error:
+        except (*known, FileNotFoundError, FileExistsError, PermissionError) as error:
             click.secho(f"marquee: {error}", fg="red", err=True)
             ctx.exit(2)
 
@@ -81,17 +83,18 @@ def run(settings: Settings, only: str | None) -> None:
 @click.option("--only", metavar="GROUP,...", help=f"Groups of assets to bring up to date: {', '.join(GROUPS)}.")
 @_folders
 def refresh(settings: Settings, only: str | None) -> None:
-    """Bring the corpus up to date: only what changed is read, linked and written."""
+    """Bring the corpus up to date: only what changed is read, linked and written (the evaluation: --only eval)."""
     from assets.build.plan import is_up_to_date
 
     groups = _groups(only)
+    # The linker is measured by full runs and every week (assets/automation.py): it costs as much as linking everything.
     # With a key there may be films to ask TMDB about, whatever the files say.
     if groups is None and not tmdb_api_key() and is_up_to_date(settings):
         click.echo("nothing changed: the corpus is up to date")
         return
     from assets.runs import run_assets
 
-    sys.exit(run_assets(settings, groups=groups, full=False))
+    sys.exit(run_assets(settings, groups=groups or REFRESHED, full=False))
 
 
 @main.command()

@@ -78,7 +78,7 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> 
             home = Path(os.environ.get("DAGSTER_HOME") or PROJECT).absolute()
             with chdir(home):
                 problems = _execute(display, home, groups, full)
-            if not problems and groups is None:
+            if not problems and (groups is None or {"raw", "core"} <= set(groups)):
                 mark_complete(settings.warehouse)
     if problems:
         for problem in problems:
