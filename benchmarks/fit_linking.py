@@ -4,7 +4,7 @@
 
 Pairs are proposed with the ids hidden; a pair is true when both records have the same IMDb id. Weights are fitted by ridge
 logistic regression on the films whose id is even and judged on the odd ones. Weights of ids are not fitted (they are
-hidden), nor is the one of years far apart: truth that calls such pairs one film is mostly a wrong id.
+hidden), nor are those in FIXED.
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ from pipelines.sources.blocks import builtin_blocks
 from warehouse.store import Warehouse
 
 RIDGE = 1.0
-FIXED = {("year", "few apart"): -8.0, ("year", "far apart"): -18.0}
+FIXED = {
+    # Truth that calls films of such years one film is mostly a wrong id.
+    ("year", "few apart"): -8.0,
+    ("year", "far apart"): -18.0,
+    # A record without a year fits every film of that name: it needs more than its name.
+    ("year", "unknown"): -3.0,
+    ("numbers", "different"): -6.0,
+    # The sample has next to no shorts.
+    ("kind", "same"): 0.0,
+    ("kind", "different"): -4.0,
+    # Without people or ids, two entries of one source stay two films.
+    ("sources", "same"): -15.0,
+}
 
 
 def fit(x: np.ndarray, y: np.ndarray, offset: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from datetime import datetime
 import polars as pl
 
 from assets.build.sources import latest_or_empty, published_or_empty
-from pipelines.corpus.fuse import fuse, signatures
+from pipelines.corpus.fuse import fuse, in_our_genres, signatures
 from pipelines.corpus.policy import POLICY_VERSION
 from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.link import COLUMNS, link
@@ -169,7 +169,7 @@ def build_movies(warehouse: Warehouse, reliability: Mapping[str, float], full: b
     policy = f"{POLICY_VERSION}:{json.dumps(dict(sorted(reliability.items())))}"
     links = warehouse.read(CORE_MOVIE_LINKS.name, ["record_id", "movie_id"])
     records = warehouse.scan(CORE_TITLE_RECORDS.name)
-    enriched = published_or_empty(warehouse, RAW_TMDB_API__DETAILS).filter(pl.col("status") == "found")
+    enriched = in_our_genres(published_or_empty(warehouse, RAW_TMDB_API__DETAILS).filter(pl.col("status") == "found"))
     now = signatures(records.select("record_id", "row_hash", "tmdb_id").collect(), links, policy, enriched)
     stored = latest_or_empty(warehouse, CORE_MOVIES, ["movie_id", "content_hash"])
     stale = now if full else now.join(stored, on=["movie_id", "content_hash"], how="anti")

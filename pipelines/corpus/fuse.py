@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.corpus.policy import ALIASES_MAX, DEFAULT_RELIABILITY, FIELDS, POLICY_VERSION, Field
+from pipelines.corpus.vocabulary import canonical_genres
 from pipelines.linking.keys import person_key, title_key
 from warehouse.tables.corpus import CORE_MOVIE_CONFLICTS, CORE_MOVIES
 
@@ -261,6 +262,25 @@ def incomplete_films(records: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame
         .select("movie_id", "tmdb_id")
         .sort("tmdb_id")
     )
+
+
+def in_our_genres(enriched: pl.DataFrame) -> pl.DataFrame:
+    """Replace the genre words of a lookup service by those of the corpus; words without a counterpart are dropped."""
+    words = enriched["genres"].explode().drop_nulls().unique()
+    ours = pl.DataFrame(
+        {"genres": words, "ours": [list(canonical_genres(word) or ()) for word in words]},
+        schema={"genres": pl.String, "ours": pl.List(pl.String)},
+    )
+    mapped = (
+        enriched.select("tmdb_id", "genres")
+        .explode("genres")
+        .join(ours, on="genres", maintain_order="left")
+        .explode("ours")
+        .drop_nulls("ours")
+        .group_by("tmdb_id", maintain_order=True)
+        .agg(genres=pl.col("ours").unique(maintain_order=True))
+    )
+    return enriched.drop("genres").join(mapped, on="tmdb_id", how="left")
 
 
 def fill_missing(movies: pl.DataFrame, enriched: pl.DataFrame) -> pl.DataFrame:

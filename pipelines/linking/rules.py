@@ -59,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     # A short film against a longer one.
     _rule("kind", same=0.0, different=-4.0, unknown=0.0),
     # One source seldom lists a film twice; two entries of one name there are mostly two films.
-    _rule("sources", different=0.0, same=-12.0),
+    _rule("sources", different=0.0, same=-15.0),
     _rule("imdb_id", same=14, different=-10, unknown=0),
     _rule("tmdb_id", same=12, different=-7, unknown=0),
     _rule("movielens_id", same=14, different=-10, unknown=0),
