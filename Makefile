@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 $(PACK):
-	@$(BIN)/marquee synth $(PACK).new --movies 1000 2>/dev/null
+	@$(BIN)/marquee synth $(PACK).new --movies 1000
 	@mv $(PACK).new $(PACK)
 
 run: $(STAMP) ## make a small source pack and build the corpus from it

@@ -53,6 +53,10 @@ LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+class UnusableName(ValueError):
+    """The name of a table or the path of a warehouse has something in it that cannot be used."""
+
+
 class CatalogError(RuntimeError):
     """The published state cannot be read or changed; the message names the file or table. What was published
     stays.
@@ -98,11 +102,11 @@ class Published:
 
 
 def table_folder(root: Path, name: str) -> Path:
-    """Folder of the table `name`; raises ValueError for a name that is not lower-case letters, digits and
+    """Folder of the table `name`; raises UnusableName for a name that is not lower-case letters, digits and
     underscores.
     """
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no table name: lower-case letters, digits and underscores, a letter first")
+        raise UnusableName(f"{name!r} is no table name: lower-case letters, digits and underscores, a letter first")
     return root / TABLES_FOLDER / name
 
 

@@ -33,6 +33,7 @@ from warehouse.catalog import (
     CatalogError,
     Published,
     PublishedTable,
+    UnusableName,
     carried_over,
     contract_views,
     described,
@@ -121,14 +122,14 @@ class _Change:
 class Warehouse:
     """A folder of tables.
 
-    Making the object touches nothing on disk. Raises ValueError when the folder's path has characters that
+    Making the object touches nothing on disk. Raises UnusableName when the folder's path has characters that
     the Delta library cannot address.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).expanduser().resolve()
         if found := _UNUSABLE_IN_PATH.search(str(self.root)):
-            raise ValueError(f"{self.root}: a warehouse cannot stand in a path with {found.group()!r} in it")
+            raise UnusableName(f"{self.root}: a warehouse cannot stand in a path with {found.group()!r} in it")
 
     # -- writing -------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ Status = Literal["read", "unchanged", "absent", "gone", "refused"]
 
 # Rows that a block itself filters out, and exact repeats, say nothing about the health of a file.
 _HARMLESS = ("filtered: ", "duplicate of ")
+# After these nothing more of a file could be read: how many rows are lost nobody knows.
+_BROKEN_OFF = ("gzip stream ", "cannot be read on", "more than ", "expands more than ", "JSON breaks at ")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,7 @@ def _kept(warehouse: Warehouse, table: Table) -> Commit:
 
 def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: ReadResult) -> SourceOutcome:
     rows_in = int(result.accounting["rows_in"].sum())
-    harmless = pl.any_horizontal(pl.col("reason").str.starts_with(word) for word in _HARMLESS)
-    bad = result.rejects.filter(~harmless)
+    bad = result.rejects.filter(~_is_reason(_HARMLESS))
     share = bad.height / rows_in if rows_in else 0.0
     outcome = SourceOutcome(
         block.name,
@@ -145,7 +146,15 @@ def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: Read
     had = warehouse.published(table.name) is not None and warehouse.rows(table.name)
     if had and result.titles.is_empty():
         return replace(outcome, problem=f"no rows are left of {had:,}")
+    broken = bad.filter(_is_reason(_BROKEN_OFF))
+    if had and broken.height:
+        first = broken.row(0, named=True)
+        return replace(outcome, problem=f"{first['file']} breaks off at line {first['line']}: {first['reason']}")
     return replace(outcome, status="read", commit=sync_rows(warehouse, table, result.titles))
+
+
+def _is_reason(starts: Iterable[str]) -> pl.Expr:
+    return pl.any_horizontal(pl.col("reason").str.starts_with(start) for start in starts)
 
 
 def sync_rows(warehouse: Warehouse, table: Table, rows: pl.DataFrame) -> Commit:

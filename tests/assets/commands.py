@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import random
 import resource
 import subprocess
 import sys
@@ -173,15 +174,15 @@ def checksum(root: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def reading(root: Path, folder: Path, readers: int) -> Iterator[list[tuple[int, int]]]:
-    """Let processes ask for `checksum` over and over; what they saw is in the list when the block ends.
+def reading(root: Path, folder: Path, readers: int, pause_s: float) -> Iterator[list[tuple[int, int]]]:
+    """Let processes ask for `checksum` over and over, each with pauses; what they saw is in the list when the block ends.
 
     Raises AssertionError when one of them failed.
     """
     folder.mkdir()
     stop = folder / "stop"
     processes = [
-        _FORKS.Process(target=_read_on, args=(str(root), str(folder / f"{number}.jsonl"), str(stop)))
+        _FORKS.Process(target=_read_on, args=(str(root), str(folder / f"{number}.jsonl"), str(stop), pause_s))
         for number in range(readers)
     ]
     seen: list[tuple[int, int]] = []
@@ -201,7 +202,7 @@ def reading(root: Path, folder: Path, readers: int) -> Iterator[list[tuple[int, 
         seen += [(films, found) for films, found in answers]
 
 
-def _read_on(root: str, answers: str, stop: str) -> None:
+def _read_on(root: str, answers: str, stop: str, pause_s: float) -> None:
     with open(answers, "w", encoding="utf-8") as file:
         is_last = False
         while not is_last:
@@ -212,7 +213,7 @@ def _read_on(root: str, answers: str, stop: str) -> None:
                 answer = f"{type(error).__name__}: {error}"
             file.write(json.dumps(answer) + "\n")
             file.flush()
-            time.sleep(0.02)
+            time.sleep(random.random() * 2 * pause_s)  # not all of them at once
 
 
 def content(root: Path, table: str, version: int | None = None) -> pl.DataFrame:

@@ -295,3 +295,9 @@ def test_check_fails_a_corpus_whose_tables_do_not_belong_together(
     assert "failed" in done.out
     assert "core_movie" in done.out
     assert "failed" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_warehouse_folder_that_cannot_be_used_is_refused_in_one_line(ask: Ask, tmp_path: Path) -> None:
+    done = ask("history", "core_movies", "--warehouse", tmp_path / "films[1]")
+    assert done.code == 2
+    assert "films[1]" in done.err

@@ -1,0 +1,161 @@
+"""Whatever goes wrong in a run: readers see whole versions, and the next run ends where an undisturbed one would."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.assets.commands import CORE, Command, checksum, content, differing, marquee, reading, versions
+from tests.assets.conftest import Built
+from warehouse.store import Warehouse
+
+pytestmark = pytest.mark.slow
+Copied = Callable[[Path, str], Path]
+
+STEPS = ("read sources", "normalise", "link", "fuse")
+
+
+def _kill(steps: Sequence[str], options: tuple[object, ...], home: Path, seed: int) -> None:
+    """Start the command once for each step, and kill it somewhere in that step or soon after."""
+    moment = random.Random(seed)
+    for step in steps:
+        command = Command(*options, home=home)
+        command.until(f"  {step} ...")
+        time.sleep(moment.random() * 1.2)
+        command.kill()
+
+
+def test_killed_refreshes_show_readers_whole_versions_only_and_the_next_one_finishes(
+    built: Built, refreshed: Built, churned: Path, home: Path, tmp_path: Path, copied: Copied
+) -> None:
+    root = copied(built.root, "killed")
+    options = ("refresh", "--sources", churned, "--warehouse", root)
+    with reading(root, tmp_path / "readers", readers=1, pause_s=0.02) as seen:
+        _kill(STEPS, options, home, seed=1)
+        done = Command(*options, home=home).wait()
+    assert done.code == 0, done
+    assert differing(root, refreshed.root) == []
+    assert set(seen) <= {checksum(built.root), checksum(refreshed.root)}
+    assert checksum(refreshed.root) in seen
+    assert Command(*options, home=home).wait().out == "nothing changed: the corpus is up to date\n"
+
+
+def test_killed_first_runs_leave_nothing_in_the_way_of_the_next_one(
+    built: Built, pack: Path, home: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "first"
+    options = ("run", "--sources", pack, "--warehouse", root)
+    _kill(["normalise", "fuse"], options, home, seed=3)
+    done = Command(*options, home=home).wait()
+    assert done.code == 0, done
+    assert differing(root, built.root) == []
+
+
+def test_two_refreshes_at_once_take_turns_while_a_dozen_readers_ask(
+    built: Built, refreshed: Built, churned: Path, home: Path, tmp_path: Path, copied: Copied
+) -> None:
+    root = copied(built.root, "shared")
+    with reading(root, tmp_path / "readers", readers=12, pause_s=3.0) as seen:
+        commands = [
+            Command("refresh", "--only", "raw,core", "--sources", churned, "--warehouse", root, home=home)
+            for _ in range(2)
+        ]
+        both = [command.wait() for command in commands]
+    assert [done.code for done in both] == [0, 0], both
+    assert sum("waiting for another run" in done.err for done in both) == 1
+    assert differing(root, refreshed.root) == []
+    assert set(seen) == {checksum(built.root), checksum(refreshed.root)}
+    # The second one found nothing left to do.
+    assert {latest for _, latest in (versions(root)[name] for name in CORE)} == {1}
+
+
+def _spoil(lines: list[bytes]) -> list[bytes]:
+    """Turn 60 % of the lines below the header into rubbish."""
+    chosen = set(random.Random(4).sample(range(1, len(lines)), round(0.6 * len(lines))))
+    return [b"\x00\xfe rubbish" if number in chosen else line for number, line in enumerate(lines)]
+
+
+def test_sources_with_corrupt_files_are_named_and_keep_their_versions_until_repaired(
+    built: Built, refreshed: Built, churned: Path, home: Path, copied: Copied
+) -> None:
+    root, sources = copied(built.root, "spoilt"), copied(churned, "sources")
+    cut, rubbish = sources / "omdb" / "omdb.csv.gz", sources / "ml-32m" / "movies.csv"
+    whole = {path: path.read_bytes() for path in (cut, rubbish)}
+    cut.write_bytes(whole[cut][: len(whole[cut]) // 2])
+    rubbish.write_bytes(b"\n".join(_spoil(whole[rubbish].split(b"\n"))))
+    before = versions(root)
+    options = ("--sources", sources, "--warehouse", root)
+
+    for command in ("run", "refresh"):
+        done = Command(command, *options, home=home).wait()
+        assert done.code == 1, done
+        told = [line for line in done.err.splitlines() if line.startswith("✗ raw_")]
+        by_source = {line.split()[1]: line for line in told}
+        assert set(by_source) == {"raw_omdb__titles.readable:", "raw_movielens_32m__titles.readable:"}, done
+        assert "omdb/omdb.csv.gz breaks off at line " in by_source["raw_omdb__titles.readable:"]
+        spoilt = by_source["raw_movielens_32m__titles.readable:"]
+        assert "ml-32m/movies.csv line " in spoilt
+        assert "could not be read" in spoilt
+        assert "what was published before stays published" in done.err
+        assert "Traceback" not in done.err
+    after = versions(root)
+    kept = [*CORE, "raw_omdb__titles", "raw_movielens_32m__titles"]
+    assert {name: after[name][0] for name in kept} == {name: before[name][0] for name in kept}
+    assert differing(root, built.root) == []
+
+    for path, data in whole.items():
+        path.write_bytes(data)
+    done = Command("refresh", *options, home=home).wait()
+    assert done.code == 0, done
+    assert differing(root, refreshed.root) == []
+    accounting = content(root, "meta_row_accounting")
+    assert accounting.equals(content(refreshed.root, "meta_row_accounting"))
+
+
+def test_source_whose_files_vanish_keeps_its_last_version_and_says_so(
+    built: Built, pack: Path, home: Path, copied: Copied
+) -> None:
+    root, sources = copied(built.root, "gone"), copied(pack, "sources")
+    (sources / "omdb" / "omdb.csv.gz").unlink()
+    done = Command("refresh", "--sources", sources, "--warehouse", root, home=home).wait()
+    assert done.code == 0, done
+    assert "omdb: its files are gone" in done.err
+    assert Warehouse(root).published("raw_omdb__titles") == 0
+    assert Warehouse(root).rows("raw_omdb__titles") > 0
+    assert differing(root, built.root) == []
+
+
+# Too little for a table's file; enough for those, too little for the catalogue.
+@pytest.mark.parametrize("limit_bytes", [4_000, 200_000])
+def test_run_on_a_full_disk_fails_and_leaves_everything_readable(
+    limit_bytes: int, built: Built, refreshed: Built, churned: Path, home: Path, copied: Copied
+) -> None:
+    root = copied(built.root, "full")
+    options = ("refresh", "--sources", churned, "--warehouse", root)
+    done = Command(*options, home=home, file_limit_bytes=limit_bytes).wait()
+    assert done.code not in (0, None), done
+    assert done.err
+    assert checksum(root) == checksum(built.root)
+    assert marquee("tables", "--warehouse", root, home=home).code == 0
+    done = Command(*options, home=home).wait()
+    assert done.code == 0, done
+    assert differing(root, refreshed.root) == []
+    assert checksum(root) == checksum(refreshed.root)
+
+
+def test_first_run_over_garbage_only_fails_and_says_which_file(home: Path, tmp_path: Path) -> None:
+    sources, root = tmp_path / "sources", tmp_path / "w"
+    (sources / "ml-32m").mkdir(parents=True)
+    (sources / "omdb").mkdir()
+    (sources / "ml-32m" / "movies.csv").write_bytes(random.Random(5).randbytes(20_000))
+    (sources / "omdb" / "omdb.csv.gz").write_bytes(gzip.compress(b"x")[:-4])
+    done = Command("run", "--sources", sources, "--warehouse", root, home=home).wait()
+    assert done.code == 1, done
+    assert "ml-32m/movies.csv" in done.err
+    assert "omdb/omdb.csv.gz" in done.err
+    assert "core_movies" not in Warehouse(root).names()
