@@ -62,7 +62,8 @@ def _published(root: Path) -> int | None:
 
 def _noticing(root: Path) -> tuple[Callable[[float], None], list[float]]:
     """A sampler that notes when another version of core_movies than now is published, and where it notes it."""
-    file, before, at = root / PUBLISHED_FILE, _published(root), []
+    file, before = root / PUBLISHED_FILE, _published(root)
+    at: list[float] = []
     seen: list[int] = []
 
     def sample(seconds: float) -> None:
@@ -75,13 +76,13 @@ def _noticing(root: Path) -> tuple[Callable[[float], None], list[float]]:
     return sample, at
 
 
-def marquee(command: str, sources: Path, root: Path, home: Path) -> Ran:
+def marquee(command: str, sources: Path, root: Path, home: Path, only: str | None = None) -> Ran:
     """Run `marquee run` or `marquee refresh` in a process and watch it; dagster's files go to `home`."""
     home.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROJECT / "dagster.yaml", home)
     sample, at = _noticing(root)
     line = [sys.executable, "-m", "assets.cli", command, "--sources", sources, "--warehouse", root]
-    cost = watch(line, environment(home), sample)
+    cost = watch(line if only is None else [*line, "--only", only], environment(home), sample)
     return Ran(cost, at[0] if at else None)
 
 

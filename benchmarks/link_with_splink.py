@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from splink import Linker
 
 # Match probabilities at which clusters are formed; the best one is chosen afterwards, with the truth in hand.
-THRESHOLDS = (0.9999, 0.999, 0.99, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+THRESHOLDS = (0.9999, 0.999, 0.99, 0.95, 0.9, 0.8, 0.72, 0.65, 0.58, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03, 0.01)
 IDS = ("imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug")
 SEED = 42
 

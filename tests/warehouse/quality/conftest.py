@@ -44,6 +44,8 @@ def _records() -> pl.DataFrame:
             "title_key": f"film {film}",
             "alias_keys": [],
             "part_keys": [],
+            "director_keys": ["director dora"],
+            "cast_keys": ["actor ann", "actor bob"],
             "issues": [],
         }
         for film in range(FILMS)
