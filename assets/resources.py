@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from assets.settings import tmdb_api_key
-from pipelines.gateways.tmdb import TmdbClient
 from warehouse.store import Warehouse
+
+if TYPE_CHECKING:
+    from pipelines.gateways.tmdb import TmdbClient
 
 
 class WarehouseResource(dg.ConfigurableResource):
@@ -56,5 +59,7 @@ class TmdbResource(dg.ConfigurableResource):
 
     def client(self) -> TmdbClient | None:
         """A client, or None when there is no key."""
+        from pipelines.gateways.tmdb import TmdbClient  # the HTTP client is slow to import
+
         key = tmdb_api_key()
         return TmdbClient(key, self.base_url) if key else None

@@ -171,6 +171,8 @@ def build_movies(warehouse: Warehouse, reliability: Mapping[str, float], full: b
     records = warehouse.scan(CORE_TITLE_RECORDS.name)
     enriched = in_our_genres(published_or_empty(warehouse, RAW_TMDB_API__DETAILS).filter(pl.col("status") == "found"))
     now = signatures(records.select("record_id", "row_hash", "tmdb_id").collect(), links, policy, enriched)
+    # Versions that were never published may be of a run that was killed between the two tables: nothing to build upon.
+    full = full or not all(_is_latest_published(warehouse, table) for table in (CORE_MOVIES, CORE_MOVIE_CONFLICTS))
     stored = latest_or_empty(warehouse, CORE_MOVIES, ["movie_id", "content_hash"])
     stale = now if full else now.join(stored, on=["movie_id", "content_hash"], how="anti")
     gone = stored.join(now, on="movie_id", how="anti").select("movie_id")

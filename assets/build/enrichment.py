@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from assets.build.corpus import Built, Tell
 from assets.build.sources import latest_or_empty
 from pipelines.corpus.fuse import incomplete_films
-from pipelines.gateways.tmdb import Result, TmdbClient, to_frame, wanted
 from warehouse.store import Commit, Warehouse
 from warehouse.tables.corpus import CORE_MOVIE_LINKS
 from warehouse.tables.enrichment import RAW_TMDB_API__DETAILS
 from warehouse.tables.titles import CORE_TITLE_RECORDS
+
+if TYPE_CHECKING:
+    from pipelines.gateways.tmdb import Result, TmdbClient
 
 BATCH = 200  # answers kept back at most; what a kill loses
 
@@ -21,6 +24,8 @@ def build_tmdb_details(warehouse: Warehouse, client: TmdbClient | None, now: dat
 
     Without a `client` (there is no key) nothing is asked, and what was fetched earlier stays.
     """
+    from pipelines.gateways.tmdb import to_frame, wanted  # the HTTP client is slow to import
+
     cached = latest_or_empty(warehouse, RAW_TMDB_API__DETAILS)
     if client is None:
         commit = warehouse.merge(RAW_TMDB_API__DETAILS, RAW_TMDB_API__DETAILS.empty())

@@ -172,7 +172,11 @@ def sync_rows(warehouse: Warehouse, table: Table, rows: pl.DataFrame) -> Commit:
 def _keep_books(
     warehouse: Warehouse, outcomes: Mapping[str, SourceOutcome], books: list[tuple[str, ReadResult]]
 ) -> tuple[Commit, ...]:
-    """Write the rejects and the accounting of every source that was read, the fingerprints of those that were accepted."""
+    """Write the rejects and the accounting of every source that was read, the fingerprints of those that were accepted.
+
+    A refused source keeps the fingerprints of its last good version, but as files to be read again in any case: its
+    books are now those of what was refused, even if the good files come back.
+    """
     read = [name for name, _ in books]
     accepted = [name for name in read if outcomes[name].status == "read"]
     commits = []
@@ -181,6 +185,10 @@ def _keep_books(
         (META_ROW_ACCOUNTING, read, [result.accounting for _, result in books]),
         (META_SOURCE_FILES, accepted, [result.files for name, result in books if name in accepted]),
     ):
-        others = latest_or_empty(warehouse, table).filter(~pl.col("source").is_in(names))
+        # What is published belongs together; a newer version may be of a run that was killed.
+        others = published_or_empty(warehouse, table).filter(~pl.col("source").is_in(names))
+        if table is META_SOURCE_FILES:
+            is_refused = pl.col("source").is_in([name for name in read if name not in accepted])
+            others = others.with_columns(block_hash=pl.when(~is_refused).then("block_hash").otherwise(pl.lit("")))
         commits.append(warehouse.write(table, pl.concat([others, *frames])))
     return tuple(commits)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Int = NDArray[np.int64]
 Bits = NDArray[np.float32]
@@ -23,6 +21,10 @@ MARGIN_BITS = 1.0  # how much a pair must lead its runner-up in the same source
 
 def components(records: int, a: Int, b: Int) -> Int:
     """Label the connected components of an undirected graph; shape [records]."""
+    # Here, because SciPy takes longer to import than the rest of the definitions together.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     ones = np.ones(len(a), dtype=np.int8)
     graph = coo_array((ones, (a, b)), shape=(records, records))
     return connected_components(graph, directed=False)[1].astype(np.int64)

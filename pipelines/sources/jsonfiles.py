@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from pipelines.sources.blocks import FileFormat
 from pipelines.sources.files import ByteStream, read_bytes
@@ -287,15 +286,19 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
 
 
 def _series(name: str, values: Sequence[Any], dtype: pl.DataType, clean: Callable[[Any], Any]) -> pl.Series:
+    from pyarrow import ArrowException  # slow to import, and most runs read no JSON
+
     try:
         return _built(name, values, dtype)
-    except (UnicodeEncodeError, TypeError, pa.ArrowException):
+    except (UnicodeEncodeError, TypeError, ArrowException):
         return _built(name, [None if value is None else clean(value) for value in values], dtype)
 
 
 def _built(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     if dtype != pl.List(pl.String):
         return pl.Series(name, values, dtype=dtype)
+    import pyarrow as pa
+
     # Arrow builds nested arrays at once, where polars makes a Series of every inner list: ten times slower.
     return pl.Series(name, pa.array(values, pa.large_list(pa.large_string())), dtype=dtype)
 

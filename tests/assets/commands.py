@@ -157,7 +157,7 @@ def _run_command(
     if not is_recorded:
         import dagster as dg
 
-        dg.DagsterInstance.from_ref = staticmethod(lambda ref: dg.DagsterInstance.ephemeral())  # type: ignore[method-assign]
+        dg.DagsterInstance.from_ref = staticmethod(lambda ref: dg.DagsterInstance.ephemeral())  # type: ignore[method-assign, unused-ignore]
     if file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
     from assets.cli import main
@@ -170,7 +170,8 @@ CHECKSUM = "SELECT count(*) AS films, bit_xor(hash(m)) AS checksum FROM core_mov
 
 def checksum(root: Path) -> tuple[int, int]:
     """Rows and checksum of what readers see of core_movies."""
-    return query(root, CHECKSUM).row(0)  # type: ignore[return-value]
+    count, found = query(root, CHECKSUM).row(0)
+    return int(count), int(found)
 
 
 @contextmanager

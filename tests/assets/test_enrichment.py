@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.assets.commands import Command, content, versions
+from tests.assets.commands import Command, Finished, content, versions
 from tests.assets.conftest import Built
 from tests.pipelines.gateways.conftest import Reply, TmdbServer, film
 from tests.pipelines.gateways.conftest import tmdb as tmdb
@@ -53,9 +53,12 @@ def test_answers_fill_silent_fields_only_and_are_asked_for_once(
     tmdb.replies[asked[1]] = [Reply(429, b"{}", {"Retry-After": "0"}), Reply(503, b"")]
     root = copied(built.root, "enriched")
     options = ("refresh", "--sources", pack, "--warehouse", root)
-    key: dict[str, str] = {"TMDB_BASE_URL": tmdb.url, "TMDB_API_KEY": KEY}
 
-    first = Command(*options, home=home, is_recorded=True, **key).wait()
+    def refresh(is_recorded: bool) -> Finished:
+        command = Command(*options, home=home, is_recorded=is_recorded, TMDB_BASE_URL=tmdb.url, TMDB_API_KEY=KEY)
+        return command.wait()
+
+    first = refresh(is_recorded=True)
     assert first.code == 0, first
     details = content(root, "raw_tmdb_api__details")
     # A film may have records with other TMDB ids than the one chosen: those are asked for, too.
@@ -81,7 +84,7 @@ def test_answers_fill_silent_fields_only_and_are_asked_for_once(
     assert after["is_complete"].sum() > before["is_complete"].sum()
 
     requests, known = len(tmdb.requests), versions(root)
-    second = Command(*options, home=home, **key).wait()
+    second = refresh(is_recorded=False)
     assert second.code == 0, second
     assert len(tmdb.requests) == requests
     assert versions(root) == known
