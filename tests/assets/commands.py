@@ -157,7 +157,7 @@ def _run_command(
     if not is_recorded:
         import dagster as dg
 
-        dg.DagsterInstance.from_ref = staticmethod(lambda ref: dg.DagsterInstance.ephemeral())  # type: ignore[method-assign, unused-ignore]
+        dg.DagsterInstance.from_ref = staticmethod(lambda ref: dg.DagsterInstance.ephemeral())  # type: ignore[assignment]
     if file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
     from assets.cli import main
@@ -219,7 +219,7 @@ def _read_on(root: str, answers: str, stop: str, pause_s: float) -> None:
 
 def content(root: Path, table: str, version: int | None = None) -> pl.DataFrame:
     """Rows of a table in the order of its key."""
-    return Warehouse(root).read(table, version=version).sort(KEYS[table])
+    return Warehouse(root).read(table, version=version).sort(KEYS.get(table, ["source_id"]))
 
 
 def versions(root: Path) -> dict[str, tuple[int | None, int | None]]:

@@ -67,7 +67,7 @@ def test_versions_that_a_killed_run_left_unpublished_do_not_leak_into_the_next_o
     for name, table in all_contracts(all_blocks(churned)).items():
         if name in names:
             warehouse.merge(table, table.empty(), warehouse.read(name).head(20))
-    assert all(published < latest for published, latest in (versions(root)[name] for name in names))
+    assert all(published != latest for published, latest in (versions(root)[name] for name in names))
     assert checksum(root) == checksum(refreshed.root)
     options = ("--only", "raw,core", "--sources", churned, "--warehouse", root)
     done = Command("refresh", *options, home=home).wait()
@@ -133,8 +133,8 @@ def test_sources_with_corrupt_files_are_named_and_keep_their_versions_until_repa
     assert done.code == 0, done
     assert differing(root, built.root) == []
     for name in ("meta_row_accounting", "meta_source_files", "raw_omdb__titles"):
-        volatile = [column for column in ("mtime_ns",) if column in content(root, name).columns]
-        assert content(root, name).drop(volatile).equals(content(built.root, name).drop(volatile)), name
+        both = [content(each, name).drop("mtime_ns", strict=False) for each in (root, built.root)]
+        assert both[0].equals(both[1]), name
     rejects = [Warehouse(each).read("raw_rejects").sort("source", "file", "line") for each in (root, built.root)]
     assert rejects[0].equals(rejects[1])
 

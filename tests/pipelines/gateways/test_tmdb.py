@@ -403,6 +403,8 @@ def test_a_second_run_asks_only_for_what_the_first_did_not_settle(tmdb: Any, rep
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_it_even_in_a_long_pause(tmdb: Any, reply: Any) -> None:
+    # A process that a shell started in the background is born deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tmdb.replies[2] = [reply(hang=True)]
     before = _alone()
     stored: list[int] = []
