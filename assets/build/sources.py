@@ -11,7 +11,7 @@ import polars as pl
 
 from assets.contracts import raw_contract
 from pipelines.sources.blocks import SourceBlock
-from pipelines.sources.read import ReadResult, read_source, source_files
+from pipelines.sources.read import ReadResult, read_source, reject_share, source_files, unread_rows
 from pipelines.sources.records import ReadError
 from warehouse.contracts import Table
 from warehouse.store import Commit, NoSuchTable, Warehouse
@@ -19,8 +19,6 @@ from warehouse.tables.titles import META_ROW_ACCOUNTING, META_SOURCE_FILES, RAW_
 
 Status = Literal["read", "unchanged", "absent", "gone", "refused"]
 
-# Rows that a block itself filters out, and exact repeats, say nothing about the health of a file.
-_HARMLESS = ("filtered: ", "duplicate of ")
 # After these nothing more of a file could be read: how many rows are lost nobody knows.
 _BROKEN_OFF = ("gzip stream ", "cannot be read on", "more than ", "expands more than ", "JSON breaks at ")
 
@@ -124,9 +122,7 @@ def _kept(warehouse: Warehouse, table: Table) -> Commit:
 
 
 def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: ReadResult) -> SourceOutcome:
-    rows_in = int(result.accounting["rows_in"].sum())
-    bad = result.rejects.filter(~_is_reason(_HARMLESS))
-    share = bad.height / rows_in if rows_in else 0.0
+    share, bad = reject_share(result.accounting, result.rejects), unread_rows(result.rejects)
     outcome = SourceOutcome(
         block.name,
         "refused",
@@ -139,7 +135,7 @@ def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: Read
         reason, number = bad["reason"].value_counts(sort=True).row(0)
         first = bad.row(0, named=True)
         problem = (
-            f"{bad.height:,} of {rows_in:,} rows could not be read ({share:.1%}, allowed {block.reject_share_max:.1%}); "
+            f"{bad.height:,} of {int(result.accounting['rows_in'].sum()):,} rows could not be read ({share:.1%}, allowed {block.reject_share_max:.1%}); "
             f"most often: {reason} ({number:,} times); first: {first['file']} line {first['line']}: {first['reason']}"
         )
         return replace(outcome, problem=problem)

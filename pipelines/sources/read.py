@@ -144,14 +144,19 @@ def read_source(
     )
 
 
+def unread_rows(rejects: pl.DataFrame) -> pl.DataFrame:
+    """The rejects [RAW_REJECTS] that could not be read: neither left out by `where` nor exact repeats."""
+    reason = pl.col("reason")
+    return rejects.filter(~reason.str.starts_with(FILTERED) & ~reason.str.starts_with(DUPLICATE))
+
+
 def reject_share(accounting: pl.DataFrame, rejects: pl.DataFrame) -> float:
     """Share of one source's rows that could not be read; 0 for no rows.
 
     Rows that `where` left out and exact repeats count neither way. It is what a block's `reject_share_max` is
     compared with. `accounting`: META_ROW_ACCOUNTING, `rejects`: RAW_REJECTS, both of that source alone.
     """
-    reason = pl.col("reason")
-    unread = rejects.filter(~reason.str.starts_with(FILTERED) & ~reason.str.starts_with(DUPLICATE)).height
+    unread = unread_rows(rejects).height
     rows = int(accounting["rows_kept"].sum()) + unread
     return unread / rows if rows else 0.0
 
