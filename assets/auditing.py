@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
@@ -46,10 +46,10 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
 
 
 @contextmanager
-def staged(warehouse: Warehouse, versions: Mapping[str, int]) -> Iterator[Query]:
-    """A query function over the given versions of tables and, for all others, the published ones."""
+def staged(warehouse: Warehouse, names: Iterable[str], versions: Mapping[str, int]) -> Iterator[Query]:
+    """A query function over the tables `names`: the given versions and, for all others, the published ones."""
     with duckdb.connect() as connection:
-        for name in warehouse.names():
+        for name in names:
             version = versions.get(name, warehouse.published(name))
             if version is None:
                 continue
@@ -69,8 +69,8 @@ def audit(warehouse: Warehouse, commits: Mapping[str, Commit], teller: Teller) -
     """
     fresh = {name for name, commit in commits.items() if commit.changed or warehouse.published(name) != commit.version}
     outcomes: list[tuple[str, Outcome]] = []
-    with staged(warehouse, {name: commit.version for name, commit in commits.items()}) as query:
-        known = [name for name in warehouse.names() if name in commits or warehouse.published(name) is not None]
+    known = [name for name in _ORDER if name in commits or warehouse.published(name) is not None]
+    with staged(warehouse, known, {name: commit.version for name, commit in commits.items()}) as query:
         for name in commits:
             suite = SUITES.get(name)
             across = _across().get(name, [])
@@ -78,7 +78,7 @@ def audit(warehouse: Warehouse, commits: Mapping[str, Commit], teller: Teller) -
                 teller(f"checking {name}")
                 limits = {}
                 if warehouse.published(name) is not None:
-                    with staged(warehouse, {}) as before:
+                    with staged(warehouse, [name], {}) as before:
                         limits = baseline(suite, before)
                 outcomes += [(name, outcome) for outcome in audit_table(suite, query, limits)]
             elif suite:
