@@ -15,7 +15,7 @@ from assets.build.sources import build_sources
 from assets.progress import Teller, step
 from assets.resources import SourcesResource, TmdbResource, WarehouseResource
 from assets.specs import materialized, table_spec
-from pipelines.corpus.policy import DEFAULT_RELIABILITY, POLICY_VERSION
+from pipelines.corpus.policy import POLICY_VERSION
 from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.rules import RULES_VERSION
 from pipelines.sources.blocks import READER_VERSION, SourceBlock
@@ -232,10 +232,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     )
     def fuse(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
         with step(context, "fuse") as teller:
-            reliability = {
-                name: DEFAULT_RELIABILITY if block.reliability is None else block.reliability
-                for name, block in blocks.items()
-            }
+            reliability = {name: block.reliability for name, block in blocks.items()}
             built = build.build_movies(warehouse.store, reliability, config.full, teller)
             yield from _publish(
                 warehouse.store,

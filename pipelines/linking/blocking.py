@@ -146,6 +146,21 @@ def _same_key(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([*dated, *undated])
 
 
+def _closeness() -> pl.Expr:
+    """Title level of two keys that differ, from their `ratio`."""
+    ratio = pl.col("ratio")
+    return (
+        pl.when(ratio >= _SPELLING[0])
+        .then(VERY_CLOSE)
+        .when(ratio >= _SPELLING[1])
+        .then(CLOSE)
+        .when(ratio >= _SPELLING[2])
+        .then(SIMILAR)
+        .otherwise(DIFFERENT)
+        .cast(pl.Int8)
+    )
+
+
 def _spelled_alike(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
     """Pairs whose titles differ by a few letters, compared title by title rather than record by record."""
     nodes = _title_blocks(found).with_row_index("node").with_columns(letters=pl.col("key").str.len_chars())
@@ -173,22 +188,13 @@ def _spelled_alike(found: pl.DataFrame, dirty: pl.DataFrame) -> pl.DataFrame:
                 .filter(pl.col("ratio") >= _SPELLING[-1])
             )
     close = pl.concat(near).unique(["x", "y"])
-    level = (
-        pl.when(pl.col("ratio") >= _SPELLING[0])
-        .then(VERY_CLOSE)
-        .when(pl.col("ratio") >= _SPELLING[1])
-        .then(CLOSE)
-        .otherwise(SIMILAR)
-        .cast(pl.Int8)
-        .alias("title")
-    )
     holders = (
         found.filter(pl.col("role") < HALF)
         .join(nodes.select("node", "key", "year"), on=["key", "year"])
         .select("row", "node")
     )
     joined = close.join(holders, left_on="x", right_on="node").join(holders, left_on="y", right_on="node")
-    return _ordered(joined, level)
+    return _ordered(joined, _closeness().alias("title"))
 
 
 def _unexplained(pairs: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
@@ -207,17 +213,7 @@ def _unexplained(pairs: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     return pairs.with_columns(score, same).select(
         "a",
         "b",
-        pl.when("same")
-        .then(SAME)
-        .when(pl.col("ratio") >= _SPELLING[0])
-        .then(VERY_CLOSE)
-        .when(pl.col("ratio") >= _SPELLING[1])
-        .then(CLOSE)
-        .when(pl.col("ratio") >= _SPELLING[2])
-        .then(SIMILAR)
-        .otherwise(DIFFERENT)
-        .cast(pl.Int8)
-        .alias("title"),
+        pl.when("same").then(pl.lit(SAME, dtype=pl.Int8)).otherwise(_closeness()).alias("title"),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipelines.linking.blocking import ID_COLUMNS
 from pipelines.linking.rules import ID_RULES, RULES
 
 Int = NDArray[np.int64]
@@ -91,12 +92,7 @@ def encode(records: pl.DataFrame, rarity: pl.Series) -> Encoded:
         genres=_bits(records["genres"]),
         directors=_people(records["director_keys"], _DIRECTORS),
         cast=_people(records["cast_keys"], _CAST),
-        ids={
-            rule: _hashes(records[column])
-            for rule, column in zip(
-                ID_RULES, ("imdb_id", "tmdb_id", "movielens_id", "wikidata_id", "wikipedia_slug"), strict=True
-            )
-        },
+        ids={rule: _hashes(records[column]) for rule, column in zip(ID_RULES, ID_COLUMNS, strict=True)},
     )
 
 
