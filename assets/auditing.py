@@ -16,7 +16,7 @@ from warehouse.catalog import identifier, literal
 from warehouse.contracts import Table
 from warehouse.quality.run import CrossCheck, Outcome, Query, audit_across, baseline, cross_checks
 from warehouse.quality.run import audit as audit_table
-from warehouse.quality.suites import SUITES
+from warehouse.quality.suites.every import SUITES
 from warehouse.store import Commit, Warehouse
 
 # The order in which a run makes the tables that checks compare: a check across tables belongs to the last one it needs.

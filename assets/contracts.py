@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from pipelines.sources.blocks import SourceBlock
 from warehouse.contracts import Table
-from warehouse.tables import corpus, enrichment, titles
+from warehouse.tables import annotation, corpus, dialogues, enrichment, llm, mentions, preferences, titles
 
-FIXED = tuple(table for module in (titles, corpus, enrichment) for table in module.TABLES)
+_AREAS = (titles, corpus, enrichment, dialogues, mentions, llm, annotation, preferences)
+FIXED = tuple(table for area in _AREAS for table in area.TABLES)
 
 
 def raw_contract(block: SourceBlock) -> Table:

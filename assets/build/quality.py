@@ -8,7 +8,7 @@ from pathlib import Path
 from assets.contracts import FIXED
 from warehouse.quality.report import write_report
 from warehouse.quality.run import Outcome, audit, audit_across, cross_checks
-from warehouse.quality.suites import SUITES
+from warehouse.quality.suites.every import SUITES
 from warehouse.sql import query, tables
 
 

@@ -18,7 +18,7 @@ from assets.automation import REFRESH_JOB, sources_sensor
 from assets.contracts import all_contracts
 from pipelines.sources.blocks import all_blocks
 from tests.assets.commands import PROJECT, environment
-from warehouse.quality.suites import SUITES
+from warehouse.quality.suites.every import SUITES
 from warehouse.tables.titles import raw_table_name
 
 HEAVY = (

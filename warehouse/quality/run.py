@@ -1,4 +1,4 @@
-"""Runs the suites of `suites.py` and the queries of `cross_checks.toml`, and says what came out.
+"""Runs the suites of `suites/` and the queries of `cross_checks/`, and says what came out.
 
 Belongs here: loading what a suite needs, Great Expectations, and the reading of its results. Does not belong
 here: what is expected, and how outcomes are shown (`report.py`).
@@ -23,7 +23,8 @@ import duckdb
 import polars as pl
 
 from warehouse.contracts import ForeignKey, Table
-from warehouse.quality.suites import SUITES, Expectation, Severity, Suite, select_sql
+from warehouse.quality.suite import Expectation, Severity, Suite, select_sql
+from warehouse.quality.suites.every import SUITES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,9 +305,14 @@ def _row_in_words(row: Mapping[str, Any]) -> str:
 
 
 def cross_checks(contracts: Iterable[Table]) -> list[CrossCheck]:
-    """The queries of `cross_checks.toml`, and one for every foreign key that the contracts declare."""
-    text = resources.files("warehouse.quality").joinpath("cross_checks.toml").read_text(encoding="utf-8")
-    written = [CrossCheck(**{**each, "needs": tuple(each["needs"])}) for each in tomllib.loads(text)["check"]]
+    """The queries of `cross_checks/`, and one for every foreign key that the contracts declare."""
+    files = resources.files("warehouse.quality").joinpath("cross_checks").iterdir()
+    texts = [file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name)]
+    written = [
+        CrossCheck(**{**each, "needs": tuple(each["needs"])})
+        for text in texts
+        for each in tomllib.loads(text).get("check", [])
+    ]
     return [*written, *(_reference(table, key) for table in contracts for key in table.foreign_keys)]
 
 

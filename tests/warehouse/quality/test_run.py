@@ -26,7 +26,8 @@ from warehouse.quality.run import (
     cross_checks,
     over,
 )
-from warehouse.quality.suites import SUITES, Derived, Expectation
+from warehouse.quality.suite import Derived, Expectation
+from warehouse.quality.suites.every import SUITES
 from warehouse.store import Warehouse
 from warehouse.tables import corpus as corpus_tables
 from warehouse.tables import titles
@@ -355,7 +356,7 @@ def test_a_cross_check_that_cannot_run_is_errored(corpus: Corpus) -> None:
 
 def test_great_expectations_is_imported_only_to_audit() -> None:
     code = (
-        "import sys, warehouse.quality.suites, warehouse.quality.run, warehouse.quality.report; "
+        "import sys, warehouse.quality.suites.every, warehouse.quality.run, warehouse.quality.report; "
         "print([name for name in ('great_expectations', 'pandas') if name in sys.modules])"
     )
     root = Path(run.__file__).parents[2]

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from warehouse.contracts import Column, Table
-from warehouse.quality.suites import SUITES, Expectation, Suite, contract_suite, select_sql
+from warehouse.quality.suite import Expectation, Suite, contract_suite, select_sql
+from warehouse.quality.suites.every import SUITES
 from warehouse.tables import corpus, titles
 
 ALL = [pytest.param(suite, id=name) for name, suite in SUITES.items()]

@@ -1,0 +1,7 @@
+"""What is expected of the tables of warehouse/tables/dialogues.py, beyond their contracts."""
+
+from __future__ import annotations
+
+from warehouse.quality.suite import Suite
+
+SUITES: tuple[Suite, ...] = ()
