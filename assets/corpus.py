@@ -1,8 +1,7 @@
 """The assets of the corpus: raw tables, records, links, films, their evaluation. Thin: the work is in assets/build."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import dagster as dg
 
@@ -10,9 +9,9 @@ from assets import auditing, pictures
 from assets.automation import CORPUS_FRESH, ON_NEW_INPUTS, WEEKLY
 from assets.build import corpus as build
 from assets.build import enrichment, evaluation
-from assets.build.corpus import Built
 from assets.build.sources import build_sources
-from assets.progress import Teller, step
+from assets.progress import step
+from assets.publishing import POOL, BuildConfig, Contracts, publish
 from assets.resources import SourcesResource, TmdbResource, WarehouseResource
 from assets.specs import materialized, table_spec
 from pipelines.corpus.policy import POLICY_VERSION
@@ -20,8 +19,6 @@ from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.rules import RULES_VERSION
 from pipelines.sources.blocks import READER_VERSION, SourceBlock
 from pipelines.sources.normalise import NORMALISE_VERSION
-from warehouse.contracts import Table
-from warehouse.store import Warehouse
 from warehouse.tables.corpus import (
     CORE_MOVIE_CONFLICTS,
     CORE_MOVIE_ID_HISTORY,
@@ -41,42 +38,7 @@ from warehouse.tables.titles import (
     raw_table_name,
 )
 
-# Whatever writes to the warehouse shares one slot: writers take turns, readers never wait.
-POOL = "warehouse"
 TMDB_POOL = "tmdb_api"
-
-Contracts = Mapping[str, Table]
-
-
-class BuildConfig(dg.Config):
-    """How much to do: with `full`, files are read and everything is computed again even where nothing changed."""
-
-    full: bool = False
-
-
-def _publish(
-    warehouse: Warehouse,
-    contracts: Contracts,
-    built: Built,
-    teller: Teller,
-    extra: Mapping[str, Any] | None = None,
-) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Audit the new versions; publish and report them when every blocking check holds."""
-    commits = {commit.table: commit for commit in built.commits}
-    outcomes = auditing.audit(warehouse, commits, teller)
-    yield from (auditing.check_result(outcome) for outcome in outcomes)
-    if any(auditing.is_blocking(outcome) for outcome in outcomes):
-        teller(f"not published: {', '.join(commits)} keep their last good versions")
-        return
-    warehouse.publish({name: commit.version for name, commit in commits.items()}, contracts)
-    for name, commit in commits.items():
-        yield materialized(
-            warehouse,
-            contracts[name],
-            commit,
-            teller.seconds,
-            {**built.counts, **(extra or {}).get(name, {})},
-        )
 
 
 def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> list[dg.AssetsDefinition]:
@@ -151,7 +113,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     def normalise(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
         with step(context, "normalise") as teller:
             built = build.build_title_records(warehouse.store, blocks, config.full, teller)
-            yield from _publish(warehouse.store, contracts, built, teller)
+            yield from publish(warehouse.store, contracts, built, teller)
 
     linking = f"rules {RULES_VERSION}, keys {KEYS_VERSION}"
 
@@ -178,7 +140,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     def link_records(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
         with step(context, "link") as teller:
             built = build.build_links(warehouse.store, datetime.now(UTC).replace(tzinfo=None), config.full, teller)
-            yield from _publish(
+            yield from publish(
                 warehouse.store,
                 contracts,
                 built,
@@ -210,7 +172,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
             built = enrichment.build_tmdb_details(
                 warehouse.store, client, datetime.now(UTC).replace(tzinfo=None), teller
             )
-            yield from _publish(warehouse.store, contracts, built, teller)
+            yield from publish(warehouse.store, contracts, built, teller)
 
     fusing = f"policy {POLICY_VERSION}"
 
@@ -234,7 +196,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
         with step(context, "fuse") as teller:
             reliability = {name: block.reliability for name, block in blocks.items()}
             built = build.build_movies(warehouse.store, reliability, config.full, teller)
-            yield from _publish(
+            yield from publish(
                 warehouse.store,
                 contracts,
                 built,
@@ -258,7 +220,7 @@ def corpus_assets(blocks: Mapping[str, SourceBlock], contracts: Contracts) -> li
     def evaluate_linking(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
         with step(context, "evaluate linking") as teller:
             built = evaluation.build_evaluation(warehouse.store, blocks, teller)
-            yield from _publish(
+            yield from publish(
                 warehouse.store,
                 contracts,
                 built,

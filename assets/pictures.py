@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets.build.corpus import Built
 from assets.build.sources import SourceOutcome
+from assets.build.tables import Built
 from warehouse.store import Warehouse
 from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_MOVIES, EVAL_ENTITY_RESOLUTION
 

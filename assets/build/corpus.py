@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 
 import polars as pl
 
-from assets.build.sources import latest_or_empty, published_or_empty
+from assets.build.tables import Built, Tell, latest_or_empty, published_metadata, published_or_empty
 from pipelines.corpus.fuse import fuse, in_our_genres, signatures
 from pipelines.corpus.policy import POLICY_VERSION
 from pipelines.linking.keys import KEYS_VERSION
@@ -29,16 +28,6 @@ from warehouse.tables.corpus import (
 )
 from warehouse.tables.enrichment import RAW_TMDB_API__DETAILS
 from warehouse.tables.titles import CORE_TITLE_RECORDS, raw_table_name
-
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Built:
-    """Commits of one build, and what it counted."""
-
-    commits: tuple[Commit, ...]
-    counts: Mapping[str, int]
 
 
 def _salt(block: SourceBlock) -> int:
@@ -145,14 +134,6 @@ def _linked_before(warehouse: Warehouse) -> tuple[pl.DataFrame, pl.DataFrame] | 
         return _film_records(warehouse, state["records_version"]), warehouse.read(CORE_RECORD_PAIRS.name)
     except StoreError:  # that version has been vacuumed away
         return None
-
-
-def published_metadata(warehouse: Warehouse, name: str) -> dict | None:
-    """What was noted with the published version of a table; None when nothing is published."""
-    version = warehouse.published(name)
-    if version is None:
-        return None
-    return json.loads(warehouse.history(name).filter(pl.col("version") == version)["metadata"].item())
 
 
 def _rewritten(warehouse: Warehouse, table: Table, rows: pl.DataFrame, metadata: dict | None = None) -> Commit:

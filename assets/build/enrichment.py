@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from assets.build.corpus import Built, Tell
-from assets.build.sources import latest_or_empty
+from assets.build.tables import Built, Tell, latest_or_empty
 from pipelines.corpus.fuse import incomplete_films
 from warehouse.store import Commit, Warehouse
 from warehouse.tables.corpus import CORE_MOVIE_LINKS

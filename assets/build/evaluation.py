@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from assets.build.corpus import Built, Tell
+from assets.build.tables import Built, Tell
 from pipelines.evaluation.entity_resolution import evaluate
 from pipelines.linking.link import COLUMNS
 from pipelines.sources.blocks import SourceBlock

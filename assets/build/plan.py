@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from assets.build.sources import published_or_empty
+from assets.build.tables import published_or_empty
 from assets.settings import Settings
 from pipelines.corpus.policy import POLICY_VERSION
 from pipelines.linking.keys import KEYS_VERSION

@@ -9,12 +9,13 @@ from typing import Literal
 
 import polars as pl
 
+from assets.build.tables import kept, latest_or_empty, published_or_empty
 from assets.contracts import raw_contract
 from pipelines.sources.blocks import SourceBlock
 from pipelines.sources.read import ReadResult, read_source, reject_share, source_files, unread_rows
 from pipelines.sources.records import ReadError
 from warehouse.contracts import Table
-from warehouse.store import Commit, NoSuchTable, Warehouse
+from warehouse.store import Commit, Warehouse
 from warehouse.tables.titles import META_ROW_ACCOUNTING, META_SOURCE_FILES, RAW_REJECTS
 
 Status = Literal["read", "unchanged", "absent", "gone", "refused"]
@@ -51,24 +52,6 @@ class SourcesBuilt:
     shared: tuple[Commit, ...]
 
 
-def latest_or_empty(warehouse: Warehouse, table: Table, columns: Iterable[str] | None = None) -> pl.DataFrame:
-    """Rows of the newest version of `table`, published or not; none when it was never written."""
-    version = warehouse.latest(table.name)
-    wanted = list(columns or table.schema)
-    if version is None:
-        return table.empty().select(wanted)
-    return warehouse.read(table.name, wanted, version=version)
-
-
-def published_or_empty(warehouse: Warehouse, table: Table, columns: Iterable[str] | None = None) -> pl.DataFrame:
-    """Rows of the published version of `table`; none when nothing was published yet."""
-    wanted = list(columns or table.schema)
-    try:
-        return warehouse.read(table.name, wanted)
-    except NoSuchTable:
-        return table.empty().select(wanted)
-
-
 def build_sources(
     warehouse: Warehouse,
     blocks: Mapping[str, SourceBlock],
@@ -91,7 +74,7 @@ def build_sources(
         table = raw_contract(block)
         is_published = warehouse.published(table.name) is not None
         if now.is_empty():
-            commit = _kept(warehouse, table) if is_published else warehouse.write(table, table.empty())
+            commit = kept(warehouse, table) if is_published else warehouse.write(table, table.empty())
             if before.height:
                 outcomes[name] = SourceOutcome(
                     name, "gone", commit, rows_kept=commit.rows, problem="its files are gone"
@@ -101,7 +84,7 @@ def build_sources(
             continue
         same = ["file", "sha256", "block_hash"]
         if not full and is_published and now.select(same).sort("file").equals(before.select(same).sort("file")):
-            commit = _kept(warehouse, table)
+            commit = kept(warehouse, table)
             outcomes[name] = SourceOutcome(name, "unchanged", commit, rows_kept=commit.rows)
             continue
         try:
@@ -112,13 +95,6 @@ def build_sources(
         outcomes[name] = _stored(warehouse, table, block, result)
         books.append((name, result))
     return SourcesBuilt(outcomes, _keep_books(warehouse, outcomes, books))
-
-
-def _kept(warehouse: Warehouse, table: Table) -> Commit:
-    """The published version of `table`, as a commit that changed nothing."""
-    version = warehouse.published(table.name)
-    assert version is not None
-    return Commit(table.name, version, warehouse.rows(table.name), 0, 0, changed=False)
 
 
 def _stored(warehouse: Warehouse, table: Table, block: SourceBlock, result: ReadResult) -> SourceOutcome:
