@@ -23,12 +23,12 @@ $(PACK):
 	@$(BIN)/marquee synth $(PACK).new --movies 1000
 	@mv $(PACK).new $(PACK)
 
-run: $(STAMP) ## make a small source pack and build the corpus from it
+run: $(STAMP) ## make a small source pack, build the corpus and the conversations from it
 	@test -e $(PACK) || { rm -rf $(PACK).new; $(MAKE) --no-print-directory $(PACK); }
-	@$(BIN)/marquee run
+	@$(BIN)/marquee run --stand-in
 
 refresh: $(STAMP) ## bring the corpus up to date with the sources folder
-	@$(BIN)/marquee refresh
+	@$(BIN)/marquee refresh --stand-in
 
 ui: $(STAMP) ## the Dagster UI on http://localhost:3000
 	@mkdir -p data/dagster

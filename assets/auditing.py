@@ -9,6 +9,7 @@ from functools import cache
 import dagster as dg
 import duckdb
 
+from assets.build.dialogues import DatasetOutcome
 from assets.build.sources import SourceOutcome
 from assets.contracts import FIXED
 from assets.progress import Teller
@@ -23,6 +24,10 @@ from warehouse.store import Commit, Warehouse
 _ORDER = (
     "meta_source_files", "raw_rejects", "meta_row_accounting", "core_title_records", "core_record_pairs", "core_movie_links",
     "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution",
+    "core_dialogues", "core_turns", "core_turn_labels", "core_mention_hints", "core_feedback", "core_dialogue_items",
+    "raw_dialogue_rejects", "meta_dialogue_files", "core_item_links", "core_mentions", "anno_validation", "anno_vto", "anno_turns",
+    "anno_strategy", "pref_pairs", "llm_calls", "eval_mention_linking", "eval_mention_disagreements", "eval_annotation",
+    "eval_annotation_disagreements", "eval_preferences",
 )  # fmt: skip
 
 
@@ -149,4 +154,18 @@ def source_check(table: str, outcome: SourceOutcome) -> dg.AssetCheckResult:
             "share that could not be read": outcome.bad_share,
             "messages": "\n".join(outcome.messages),
         },
+    )
+
+
+def dialogues_check(outcomes: Mapping[str, DatasetOutcome]) -> dg.AssetCheckResult:
+    """Whether the dialogue datasets could be read: an error when one was refused, a warning when files are gone."""
+    problems = [outcome.problem for outcome in outcomes.values() if outcome.problem]
+    is_refused = any(outcome.status == "refused" for outcome in outcomes.values())
+    return dg.AssetCheckResult(
+        asset_key="core_dialogues",
+        check_name="readable",
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR if is_refused else dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems) or None,
+        metadata={name: f"{each.status}: {each.dialogues:,} dialogues read" for name, each in outcomes.items()},
     )

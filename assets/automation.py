@@ -10,6 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from warehouse.tables.dialogues import DATASETS
+
 # Downstream of the raw tables everything follows by itself as soon as its inputs are new.
 ON_NEW_INPUTS = dg.AutomationCondition.eager().with_label("as soon as inputs are new")
 
@@ -19,7 +21,17 @@ WEEKLY = dg.AutomationCondition.on_cron("0 6 * * 0").with_label("on Sundays, 6:0
 # The corpus is refreshed daily: older than two days means that refreshes fail.
 CORPUS_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
 
+# Conversations are made dataset by dataset: one can be refreshed alone.
+DATASET_PARTITIONS = dg.StaticPartitionsDefinition(list(DATASETS))
+
+# What makes one run cover all datasets.
+ALL_DATASETS = {
+    "dagster/asset_partition_range_start": DATASETS[0],
+    "dagster/asset_partition_range_end": DATASETS[-1],
+}
+
 REFRESH_JOB = "refresh_corpus"
+CONVERSATIONS_JOB = "refresh_conversations"
 EVERYTHING_JOB = "build_everything"
 
 refresh_job = dg.define_asset_job(
@@ -29,10 +41,17 @@ refresh_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+conversations_job = dg.define_asset_job(
+    CONVERSATIONS_JOB,
+    selection=dg.AssetSelection.groups("dialogues", "anno", "pref") - dg.AssetSelection.assets("anno_validation"),
+    description="Reads dialogue files that changed, links, annotates and pairs what is new in them.",
+    executor_def=dg.in_process_executor,
+)
+
 everything_job = dg.define_asset_job(
     EVERYTHING_JOB,
     selection=dg.AssetSelection.all(),
-    description="The corpus and its evaluation.",
+    description="The corpus, the conversations, and their evaluations.",
     executor_def=dg.in_process_executor,
 )
 
@@ -43,6 +62,17 @@ daily_refresh = dg.ScheduleDefinition(
     execution_timezone="UTC",
     description="Every night at 4:00 UTC.",
 )
+
+
+@dg.schedule(
+    name="daily_conversations",
+    job_name=CONVERSATIONS_JOB,
+    cron_schedule="0 5 * * *",
+    execution_timezone="UTC",
+    description="Every night at 5:00 UTC, all datasets in one run.",
+)
+def daily_conversations(context: dg.ScheduleEvaluationContext):
+    return dg.RunRequest(tags=ALL_DATASETS)
 
 
 def listing(folder: Path) -> str:
@@ -61,7 +91,7 @@ def sources_sensor(folder: Path) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="sources_changed",
-        job_name=REFRESH_JOB,
+        jobs=[refresh_job, conversations_job],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for a refresh when files in the sources folder changed and did not change again for a minute.",
@@ -81,7 +111,11 @@ def sources_sensor(folder: Path) -> dg.SensorDefinition:
         if not settled:
             return dg.SkipReason("files changed; waiting until they settle")
         # Dagster starts one run a key, ever: files that are put back as they once were need a new one.
-        return dg.RunRequest(run_key=f"{seen}:{asked['times']}")
+        key = f"{seen}:{asked['times']}"
+        return [
+            dg.RunRequest(run_key=f"{key}:corpus", job_name=REFRESH_JOB),
+            dg.RunRequest(run_key=f"{key}:conversations", job_name=CONVERSATIONS_JOB, tags=ALL_DATASETS),
+        ]
 
     return sources_changed
 

@@ -5,33 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from assets.commands.annotate import annotate
+from assets.commands.export import export
+from assets.commands.llm import llm
+from assets.commands.options import with_folders
+from assets.groups import GROUPS, REFRESHED
 from assets.settings import Settings, tmdb_api_key
 
 if TYPE_CHECKING:
     import polars as pl
-
-GROUPS = ("raw", "core", "eval")
-REFRESHED = ["raw", "core"]
-
-
-def _folders(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where sources and warehouse are."""
-
-    @click.option("--sources", metavar="DIR", help="Folder of catalogue files [MARQUEE_SOURCES; data/sources].")
-    @click.option("--warehouse", metavar="DIR", help="Folder of the warehouse [MARQUEE_WAREHOUSE; data/warehouse].")
-    @wraps(command)
-    def with_settings(sources: str | None, warehouse: str | None, **rest: Any) -> None:
-        command(settings=Settings.from_environment(sources, warehouse), **rest)
-
-    return with_settings
 
 
 class _Group(click.Group):
@@ -69,21 +57,30 @@ def _groups(value: str | None) -> list[str] | None:
     return groups
 
 
+STAND_IN = click.option(
+    "--stand-in",
+    is_flag=True,
+    help="Let the rule-based stand-in answer in place of a language model; what it makes is marked.",
+)
+
+
 @main.command()
 @click.option("--only", metavar="GROUP,...", help=f"Groups of assets to build: {', '.join(GROUPS)}.")
-@_folders
-def run(settings: Settings, only: str | None) -> None:
-    """Read all sources and build the whole corpus anew; films keep their ids."""
+@STAND_IN
+@with_folders
+def run(settings: Settings, only: str | None, stand_in: bool) -> None:
+    """Read everything and build the corpus and the conversations anew; films keep their ids."""
     from assets.runs import run_assets
 
-    sys.exit(run_assets(settings, groups=_groups(only), full=True))
+    sys.exit(run_assets(settings, groups=_groups(only), full=True, has_stand_in=stand_in))
 
 
 @main.command()
 @click.option("--only", metavar="GROUP,...", help=f"Groups of assets to bring up to date: {', '.join(GROUPS)}.")
-@_folders
-def refresh(settings: Settings, only: str | None) -> None:
-    """Bring the corpus up to date: only what changed is read, linked and written (the evaluation: --only eval)."""
+@STAND_IN
+@with_folders
+def refresh(settings: Settings, only: str | None, stand_in: bool) -> None:
+    """Bring everything up to date: only what changed is read, linked, annotated and written (evaluations: --only eval)."""
     from assets.build.plan import is_up_to_date
 
     groups = _groups(only)
@@ -94,13 +91,13 @@ def refresh(settings: Settings, only: str | None) -> None:
         return
     from assets.runs import run_assets
 
-    sys.exit(run_assets(settings, groups=groups or REFRESHED, full=False))
+    sys.exit(run_assets(settings, groups=groups or REFRESHED, full=False, has_stand_in=stand_in))
 
 
 @main.command()
 @click.argument("query")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@_folders
+@with_folders
 def sql(settings: Settings, query: str, style: str) -> None:
     """Answer one SELECT over the tables. It can read tables and nothing else."""
     from warehouse.sql import query as ask
@@ -110,7 +107,7 @@ def sql(settings: Settings, query: str, style: str) -> None:
 
 @main.command()
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@_folders
+@with_folders
 def tables(settings: Settings, style: str) -> None:
     """List the tables with their rows, published version and meaning."""
     from warehouse.sql import tables as listed
@@ -121,7 +118,7 @@ def tables(settings: Settings, style: str) -> None:
 @main.command()
 @click.argument("table")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@_folders
+@with_folders
 def describe(settings: Settings, table: str, style: str) -> None:
     """Tell what TABLE is and what its columns mean."""
     from warehouse.sql import describe as described
@@ -132,7 +129,7 @@ def describe(settings: Settings, table: str, style: str) -> None:
 @main.command()
 @click.argument("table")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@_folders
+@with_folders
 def history(settings: Settings, table: str, style: str) -> None:
     """List the versions of TABLE, the newest first."""
     from warehouse.store import Warehouse
@@ -144,7 +141,7 @@ def history(settings: Settings, table: str, style: str) -> None:
 @main.command()
 @click.argument("table")
 @click.argument("version", type=int)
-@_folders
+@with_folders
 def rollback(settings: Settings, table: str, version: int) -> None:
     """Publish the content of an earlier VERSION of TABLE again, as a new version."""
     from warehouse.store import Warehouse
@@ -161,7 +158,7 @@ def rollback(settings: Settings, table: str, version: int) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the HTML report goes [WAREHOUSE/report_quality.html].",
 )
-@_folders
+@with_folders
 def check(settings: Settings, report: Path | None) -> None:
     """Run all data-quality checks on the published tables; exit 1 when one of severity ERROR fails."""
     from assets.build.quality import check_everything
@@ -200,7 +197,7 @@ def synth(out: Path, movies: int, seed: int) -> None:
 @main.command()
 @click.option("--keep-versions", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--keep-days", type=click.FloatRange(min=0), default=7, show_default=True)
-@_folders
+@with_folders
 def vacuum(settings: Settings, keep_versions: int, keep_days: float) -> None:
     """Remove data files that no kept version uses."""
     from warehouse.store import Warehouse
@@ -256,6 +253,10 @@ def _words(value: Any) -> str:
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
     return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+
+
+for each in (annotate, export, llm):
+    main.add_command(each)
 
 
 if __name__ == "__main__":

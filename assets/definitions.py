@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets.automation import automation_sensor, daily_refresh, everything_job, refresh_job, sources_sensor
+from assets.automation import (
+    automation_sensor,
+    conversations_job,
+    daily_conversations,
+    daily_refresh,
+    everything_job,
+    refresh_job,
+    sources_sensor,
+)
 from assets.contracts import all_contracts
+from assets.conversations import conversation_assets
 from assets.corpus import corpus_assets
-from assets.resources import SourcesResource, TmdbResource, WarehouseResource
+from assets.resources import LlmResource, SourcesResource, TmdbResource, WarehouseResource
 from assets.settings import Settings
 from pipelines.sources.blocks import all_blocks
 
 settings = Settings.from_environment()
 blocks = all_blocks(settings.sources)
 
+contracts = all_contracts(blocks)
+
 defs = dg.Definitions(
-    assets=corpus_assets(blocks, all_contracts(blocks)),
-    jobs=[refresh_job, everything_job],
-    schedules=[daily_refresh],
+    assets=[*corpus_assets(blocks, contracts), *conversation_assets(contracts)],
+    jobs=[refresh_job, conversations_job, everything_job],
+    schedules=[daily_refresh, daily_conversations],
     sensors=[sources_sensor(settings.sources), automation_sensor],
     resources={
         "warehouse": WarehouseResource(root=str(settings.warehouse)),
         "sources": SourcesResource(folder=str(settings.sources)),
+        "llm": LlmResource(),
         "tmdb": TmdbResource(base_url=settings.tmdb_base_url),
     },
     executor=dg.in_process_executor,

@@ -18,11 +18,11 @@ from assets.build.tables import Built
 from warehouse.store import Warehouse
 from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_MOVIES, EVAL_ENTITY_RESOLUTION
 
-_BLUE, _GREY, _RED = "#3b6fb6", "#b8c0cc", "#c0504d"
+BLUE, GREY, RED = "#3b6fb6", "#b8c0cc", "#c0504d"
 _BARS_MAX = 25
 
 
-def _drawn(draw: Callable[[Any], None], height_in: float = 3.2, width_in: float = 8.0) -> dg.MarkdownMetadataValue:
+def drawn(draw: Callable[[Any], None], height_in: float = 3.2, width_in: float = 8.0) -> dg.MarkdownMetadataValue:
     """Draw on fresh axes and return the picture as Markdown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def _drawn(draw: Callable[[Any], None], height_in: float = 3.2, width_in: float 
     return dg.MetadataValue.md(f"![chart](data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})")
 
 
-def _bars(axes: Any, labels: list[str], values: list[float], title: str, color: str = _BLUE) -> None:
+def bars(axes: Any, labels: list[str], values: list[float], title: str, color: str = BLUE) -> None:
     axes.barh(labels[::-1], values[::-1], color=color)
     axes.set_title(title, loc="left", fontsize=10)
     axes.tick_params(labelsize=8)
@@ -54,15 +54,15 @@ def sources(outcomes: Mapping[str, SourceOutcome]) -> dict[str, Any]:
 
     def draw(axes: Any) -> None:
         names = [o.source for o in largest]
-        _bars(axes, names, [o.rows_kept for o in largest], "Rows kept (blue) and rejected (red) by source")
+        bars(axes, names, [o.rows_kept for o in largest], "Rows kept (blue) and rejected (red) by source")
         axes.barh(
             names[::-1],
             [o.rows_rejected for o in largest][::-1],
             left=[o.rows_kept for o in largest][::-1],
-            color=_RED,
+            color=RED,
         )
 
-    return {"rows by source": _drawn(draw, 1 + 0.22 * len(largest))}
+    return {"rows by source": drawn(draw, 1 + 0.22 * len(largest))}
 
 
 def links(warehouse: Warehouse, built: Built) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def links(warehouse: Warehouse, built: Built) -> dict[str, Any]:
         .collect()
     )
     return {
-        "records by method": _drawn(
-            lambda axes: _bars(
+        "records by method": drawn(
+            lambda axes: bars(
                 axes,
                 counts["method"].to_list(),
                 counts["len"].to_list(),
@@ -106,14 +106,14 @@ def films(warehouse: Warehouse, built: Built) -> dict[str, Any]:
 
     def draw(axes: Any) -> None:
         labels = [f"{decade}s" for decade in decades["decade"]]
-        axes.bar(labels, decades["films"].to_list(), color=_GREY, label="all films")
-        axes.bar(labels, decades["complete"].to_list(), color=_BLUE, label="with director, cast, genre and plot")
+        axes.bar(labels, decades["films"].to_list(), color=GREY, label="all films")
+        axes.bar(labels, decades["complete"].to_list(), color=BLUE, label="with director, cast, genre and plot")
         axes.set_title("Films by decade", loc="left", fontsize=10)
         axes.tick_params(labelsize=8, axis="both")
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.legend(frameon=False, fontsize=8)
 
-    return {"films by decade": _drawn(draw)}
+    return {"films by decade": drawn(draw)}
 
 
 def complete(warehouse: Warehouse) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def resolution(warehouse: Warehouse, built: Built) -> dict[str, Any]:
         return {}
 
     def draw(axes: Any) -> None:
-        for metric, color, shift in (("precision", _BLUE, 0.15), ("recall", _RED, -0.15)):
+        for metric, color, shift in (("precision", BLUE, 0.15), ("recall", RED, -0.15)):
             some = {r["slice"]: r for r in rows.filter(pl.col("metric") == metric).iter_rows(named=True)}
             for position, name in enumerate(reversed(largest)):
                 if (row := some.get(name)) is None:
@@ -152,4 +152,4 @@ def resolution(warehouse: Warehouse, built: Built) -> dict[str, Any]:
         axes.set_title("Pairwise precision and recall by source pair, 95 % intervals", loc="left", fontsize=10)
         axes.legend(frameon=False, fontsize=8)
 
-    return {"precision and recall": _drawn(draw, 1 + 0.3 * len(largest))}
+    return {"precision and recall": drawn(draw, 1 + 0.3 * len(largest))}

@@ -1,6 +1,6 @@
 """Write, audit, publish as every asset does it: what was built is checked, and published when every blocking check holds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -30,8 +30,9 @@ def publish(
     built: Built,
     teller: Teller,
     extra: Mapping[str, Any] | None = None,
+    views: Sequence[Table] = (),
 ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
-    """Audit the new versions; publish and report them when every blocking check holds."""
+    """Audit the new versions; publish and report them, and the `views` over them, when every blocking check holds."""
     commits = {commit.table: commit for commit in built.commits}
     outcomes = auditing.audit(warehouse, commits, teller)
     yield from (auditing.check_result(outcome) for outcome in outcomes)
@@ -47,3 +48,5 @@ def publish(
             teller.seconds,
             {**built.counts, **(extra or {}).get(name, {})},
         )
+    for view in views:
+        yield dg.MaterializeResult(asset_key=view.name, metadata=(extra or {}).get(view.name, {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import PrivateAttr
 
-from assets.settings import tmdb_api_key
+from assets.settings import llm_api_key, llm_settings, tmdb_api_key
 from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
+    from pipelines.gateways.llm.gateway import LlmGateway
     from pipelines.gateways.tmdb import TmdbClient
 
 
@@ -63,3 +64,23 @@ class TmdbResource(dg.ConfigurableResource):
 
         key = tmdb_api_key()
         return TmdbClient(key, self.base_url) if key else None
+
+
+class LlmResource(dg.ConfigurableResource):
+    """The language model. Endpoint, model, mode and budget come from the environment, and so does the key, which never enters run
+    configuration.
+    """
+
+    @contextmanager
+    def gateway(self, warehouse: Warehouse, tell: Callable[[str], None]) -> Iterator[LlmGateway | None]:
+        """The gateway over the answers kept in `warehouse`, or None when no language model is configured."""
+        settings = llm_settings()
+        if settings is None:
+            tell("language model skipped: neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
+            yield None
+            return
+        from assets.build.ledger import llm_cache
+        from pipelines.gateways.llm.gateway import LlmGateway
+
+        with llm_cache(warehouse) as cache:
+            yield LlmGateway(settings, llm_api_key(), cache)

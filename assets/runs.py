@@ -13,11 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from assets.build.plan import mark_complete
-from assets.settings import PROJECT, Settings
+from assets.groups import GROUPS, PARTITIONED, REFRESHED
+from assets.settings import PROJECT, Settings, stand_in_environment
 from warehouse.store import Warehouse
-
-# What each group of --only stands for among the groups of assets.
-_GROUPS = {"raw": ("raw", "meta"), "core": ("core",), "eval": ("eval",)}
 
 
 class ConsoleDisplay:
@@ -56,8 +54,17 @@ class ConsoleDisplay:
         self._console.print(f"{mark} {step:<18} {seconds:6.1f} s", highlight=False)
 
 
-def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> int:
-    """Materialize the assets of `groups` (all when None); returns the exit code."""
+def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has_stand_in: bool = False) -> int:
+    """Materialize the assets of `groups` (all when None); returns the exit code.
+
+    With `has_stand_in`, the stand-in answers in place of a language model while the run lasts.
+    """
+    if has_stand_in:
+        from pipelines.gateways.stand_in.server import StandIn
+
+        with StandIn() as stand_in:
+            os.environ.update(stand_in_environment(stand_in.base_url))
+            return run_assets(settings, groups, full)
     # What is piped keeps its lines whole: a path that is broken in two cannot be copied.
     console = Console(stderr=True, soft_wrap=True)
     if not settings.sources.is_dir():
@@ -78,7 +85,7 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool) -> 
             home = Path(os.environ.get("DAGSTER_HOME") or PROJECT).absolute()
             with chdir(home):
                 problems = _execute(display, home, groups, full)
-            if not problems and (groups is None or {"raw", "core"} <= set(groups)):
+            if not problems and (groups is None or set(REFRESHED) <= set(groups)):
                 mark_complete(settings.warehouse)
     if problems:
         for problem in problems:
@@ -94,15 +101,18 @@ def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, 
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
-    from assets.automation import EVERYTHING_JOB
+    from assets.automation import ALL_DATASETS, EVERYTHING_JOB
     from assets.definitions import defs
     from assets.progress import DISPLAY
 
     instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home)))
     graph = defs.resolve_asset_graph()
-    wanted = {name for group in groups or _GROUPS for name in _GROUPS[group]}
-    keys = [key for key in graph.get_all_asset_keys() if graph.get(key).group_name in wanted]
-    ops = ("read_sources", "normalise", "link_records", "fuse")
+    wanted = {name for group in groups or GROUPS for name in GROUPS[group]}
+    keys = [key for key in graph.materializable_asset_keys if graph.get(key).group_name in wanted]
+    ops = {
+        "read_sources", "normalise", "link_records", "fuse", "read_dialogues", "link_mentions", "annotate", "make_pairs",
+    }  # fmt: skip
+    tags = {"marquee/started_by": "command line", **(ALL_DATASETS if wanted & PARTITIONED else {})}
     token = DISPLAY.set(display)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     try:
@@ -114,7 +124,7 @@ def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, 
             instance=instance,
             asset_selection=keys,
             raise_on_error=False,
-            tags={"marquee/started_by": "command line"},
+            tags=tags,
         )
     finally:
         DISPLAY.reset(token)

@@ -43,6 +43,7 @@ def table_spec(
     freshness: dg.FreshnessPolicy | None = None,
     kinds: Iterable[str] = ("polars", "deltalake"),
     group: str | None = None,
+    partitions_def: dg.PartitionsDefinition | None = None,
 ) -> dg.AssetSpec:
     """Spec of the asset that makes `table`; asset and table share one name."""
     metadata: dict[str, Any] = {
@@ -63,6 +64,7 @@ def table_spec(
         owners=OWNERS,
         kinds=set(kinds),
         freshness_policy=freshness,
+        partitions_def=partitions_def,
     )
 
 

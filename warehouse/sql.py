@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -32,6 +32,9 @@ from warehouse.catalog import (
     single_select,
 )
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 class QueryError(ValueError):
     """The query is not allowed, does not hold, or there is nothing to ask; the message says which."""
@@ -46,6 +49,22 @@ def query(root: Path, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | 
     with _connected(Path(root)) as connection, _told():
         statement = single_select(connection, sql)
         return connection.sql(statement.query, params=parameters).pl()
+
+
+def batches(
+    root: Path, sql: str, parameters: Sequence[Any] | None = None, rows: int = 50_000
+) -> Iterator[pa.RecordBatch]:
+    """As `query`, but in Arrow batches of up to `rows` rows, so that a large answer is never in memory as a whole.
+
+    The first batch has no rows: it states the columns. Raises as `query` does.
+    """
+    import pyarrow as pa
+
+    with _connected(Path(root)) as connection, _told():
+        statement = single_select(connection, sql)
+        reader = connection.sql(statement.query, params=parameters).to_arrow_reader(rows)
+        yield pa.RecordBatch.from_pylist([], schema=reader.schema)
+        yield from reader
 
 
 def tables(root: Path) -> pl.DataFrame:

@@ -9,15 +9,22 @@ from pathlib import Path
 import polars as pl
 
 from assets.build.tables import published_or_empty
-from assets.settings import Settings
+from assets.settings import Settings, llm_settings
+from pipelines.annotation.strategy import STRATEGY_VERSION
+from pipelines.annotation.vto import VTO_VERSION
 from pipelines.corpus.policy import POLICY_VERSION
+from pipelines.dialogues.read import dataset_files
 from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.rules import RULES_VERSION
+from pipelines.mentions.link import LINKER_VERSION
+from pipelines.preferences.assemble import PAIRS_VERSION
 from pipelines.sources.blocks import all_blocks
 from pipelines.sources.normalise import NORMALISE_VERSION
 from pipelines.sources.read import source_files
 from warehouse.catalog import read_published
 from warehouse.store import Warehouse
+from warehouse.tables.annotation import ANNO_TURNS
+from warehouse.tables.dialogues import DATASETS, META_DIALOGUE_FILES
 from warehouse.tables.titles import META_SOURCE_FILES
 
 _MARKER = "complete.json"
@@ -25,7 +32,9 @@ _MARKER = "complete.json"
 
 def _state(root: Path) -> dict:
     """Versions of every published table, and of the code that made them."""
-    code = [NORMALISE_VERSION, KEYS_VERSION, RULES_VERSION, POLICY_VERSION]
+    code = [
+        NORMALISE_VERSION, KEYS_VERSION, RULES_VERSION, POLICY_VERSION, LINKER_VERSION, VTO_VERSION, STRATEGY_VERSION, PAIRS_VERSION,
+    ]  # fmt: skip
     return {
         "tables": {name: entry.version for name, entry in read_published(root).tables.items()},
         "code": code,
@@ -52,8 +61,26 @@ def is_up_to_date(settings: Settings) -> bool:
         return False
     if marked != _state(root):
         return False
-    known = published_or_empty(Warehouse(root), META_SOURCE_FILES)
+    warehouse = Warehouse(root)
+    if llm_settings() is not None and _has_open_turns(warehouse):
+        return False
+    known = published_or_empty(warehouse, META_SOURCE_FILES)
     blocks = all_blocks(settings.sources)
     same = ["source", "file", "sha256", "block_hash"]
     now = pl.concat([known.head(0), *(source_files(block, settings.sources, known) for block in blocks.values())])
-    return now.select(same).sort(same).equals(known.select(same).sort(same))
+    if not now.select(same).sort(same).equals(known.select(same).sort(same)):
+        return False
+    spoken = published_or_empty(warehouse, META_DIALOGUE_FILES)
+    same = ["dataset", "file", "sha256", "reader_version"]
+    now = pl.concat(
+        [
+            dataset_files(name, settings.sources, spoken.filter(pl.col("dataset") == name)).select(same)
+            for name in DATASETS
+        ]
+    )
+    return now.sort(same).equals(spoken.select(same).sort(same))
+
+
+def _has_open_turns(warehouse: Warehouse) -> bool:
+    """Whether there is something to ask a language model."""
+    return published_or_empty(warehouse, ANNO_TURNS, ["decided_by"])["decided_by"].null_count() > 0

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import operator
-import random
 import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,14 +25,12 @@ import httpx
 import orjson
 import polars as pl
 
+from pipelines.gateways.pacing import TokenBucket, backoff_s, retry_after_s
+from pipelines.gateways.secret import Secret
 from warehouse.contracts import Column
 from warehouse.tables.enrichment import RAW_TMDB_API__DETAILS, TMDB_DETAILS
 
 TRIES = 6
-FIRST_BACKOFF_S = 0.5
-LONGEST_BACKOFF_S = 30.0
-# A Retry-After beyond this is a mistake or a trick; TMDB's own are a few seconds.
-LONGEST_PAUSE_S = 300.0
 # Details with full credits are some 20-500 kB.
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 # That many ids failing one after the other mean that the service is gone, not that the ids are bad.
@@ -85,41 +81,25 @@ class Summary:
     failures: Mapping[str, int] = field(default_factory=dict)
 
 
-class _Secret:
-    """A key that does not show itself in a repr, a traceback with locals or a log."""
-
-    def __init__(self, value: str) -> None:
-        value = value.strip() if isinstance(value, str) else ""
-        # Also keeps line breaks out of the header; an HTTP library would quote the header in its error.
-        if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", value):
-            raise ValueError("the TMDB key is empty or holds characters that no TMDB key has")
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "<key>"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a key is not to be pickled")
-
-    def sign(self, request: httpx.Request) -> httpx.Request:
-        """Return `request` with the key: a v3 key as query parameter, anything else as v4 bearer token."""
-        url, headers = request.url, request.headers.copy()
-        if re.fullmatch(r"[0-9a-fA-F]{32}", self._value):
-            url = url.copy_add_param("api_key", self._value)
-        else:
-            headers["Authorization"] = f"Bearer {self._value}"
-        return httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
+def _sign(key: Secret, request: httpx.Request) -> httpx.Request:
+    """Return `request` with the key: a v3 key as query parameter, anything else as v4 bearer token."""
+    url, headers = request.url, request.headers.copy()
+    if re.fullmatch(r"[0-9a-fA-F]{32}", key.reveal()):
+        url = url.copy_add_param("api_key", key.reveal())
+    else:
+        headers["Authorization"] = f"Bearer {key.reveal()}"
+    return httpx.Request(request.method, url, headers=headers, stream=request.stream, extensions=request.extensions)
 
 
 class _SigningTransport(httpx.AsyncBaseTransport):
     """Adds the key below httpx's client, whose log lines and exceptions thus only know the unsigned URL."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, key: _Secret) -> None:
+    def __init__(self, inner: httpx.AsyncBaseTransport, key: Secret) -> None:
         self._inner = inner
         self._key = key
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._inner.handle_async_request(self._key.sign(request))
+        return await self._inner.handle_async_request(_sign(self._key, request))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -131,39 +111,6 @@ def _network(base_url: str, connections: int) -> httpx.AsyncHTTPTransport:
     proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
     return httpx.AsyncHTTPTransport(limits=limits, proxy=proxy)
-
-
-class _TokenBucket:
-    """Hands out starts at a steady rate; it holds one token, so that no burst can exceed the rate."""
-
-    def __init__(
-        self,
-        per_second: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None:
-        self._interval_s = 1.0 / per_second
-        self._clock = clock
-        self._sleep = sleep
-        self._next_s = clock()
-        self._closed_until_s = self._next_s
-
-    async def take(self) -> None:
-        """Return when the next request may start."""
-        while True:
-            now_s = self._clock()
-            start_s = max(now_s, self._next_s)
-            self._next_s = start_s + self._interval_s
-            if start_s > now_s:
-                await self._sleep(start_s - now_s)
-            # A pause that was declared meanwhile holds for those who were already queueing, too.
-            if start_s >= self._closed_until_s:
-                return
-
-    def pause(self, seconds: float) -> None:
-        """Let nobody start for `seconds`, as a 429 demands of all workers."""
-        self._closed_until_s = max(self._closed_until_s, self._clock() + seconds)
-        self._next_s = max(self._next_s, self._closed_until_s)
 
 
 @dataclass(frozen=True)
@@ -209,7 +156,7 @@ class TmdbClient:
             raise ValueError("requests_per_second, workers and timeout_s must be above zero")
         if not re.match(r"https?://[^/@?#]+", base_url) or re.search(r"[@?#]", base_url):
             raise ValueError("base_url must be http(s)://host[:port]/path, without user, query or fragment")
-        self._key = _Secret(api_key)
+        self._key = Secret(api_key, "TMDB")
         self.base_url = base_url.rstrip("/")
         self.requests_per_second = requests_per_second
         self.workers = workers
@@ -253,7 +200,7 @@ class _Fetch:
     def __init__(self, client: TmdbClient, on_result: Callable[[Result], None]) -> None:
         self._client = client
         self._on_result = on_result
-        self._bucket = _TokenBucket(client.requests_per_second, client._clock, client._sleep)
+        self._bucket = TokenBucket(client.requests_per_second, client._clock, client._sleep)
         self._counts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
         self._requests = 0
@@ -315,7 +262,7 @@ class _Fetch:
             if last.pause_s is not None:
                 self._bucket.pause(last.pause_s)
             else:
-                await self._client._sleep(_backoff_s(attempt))
+                await self._client._sleep(backoff_s(attempt))
         return Result(tmdb_id, "failed", http_status=last.http_status, error=last.reason)
 
     async def _get(self, http: httpx.AsyncClient, tmdb_id: int) -> _Answer:
@@ -362,33 +309,15 @@ def _checked_id(value: object) -> int:
     return number
 
 
-def _backoff_s(attempt: int) -> float:
-    """Exponential with jitter, so that workers which failed together do not come back together."""
-    longest_s = min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2**attempt)
-    return longest_s * random.uniform(0.5, 1.0)
-
-
-def _retry_after_s(headers: httpx.Headers) -> float | None:
-    """Seconds that a Retry-After asks for: a number, or a date read against the answer's own Date."""
-    text = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}", text):
-        return min(float(text), LONGEST_PAUSE_S)
-    try:
-        wait_s = (parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
-
-
 def _result(tmdb_id: int, answer: _Answer) -> Result:
     """Judge an answer. Raises _TryAgain or TmdbKeyError; the service's own words go into no error."""
     status = answer.status
     if status == 401:
         raise TmdbKeyError("TMDB refused the API key (HTTP 401); check that it is whole and still valid")
     if status == 429:
-        raise _TryAgain("too many requests (HTTP 429)", status, _retry_after_s(answer.headers))
+        raise _TryAgain("too many requests (HTTP 429)", status, retry_after_s(answer.headers))
     if status >= 500:
-        raise _TryAgain(f"server error (HTTP {status})", status, _retry_after_s(answer.headers))
+        raise _TryAgain(f"server error (HTTP {status})", status, retry_after_s(answer.headers))
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError:

@@ -1,7 +1,8 @@
-"""Writing a pack: every catalogue's files, and the truth beside them.
+"""Writing a pack: every catalogue's files, conversations about the films, and the truth beside them.
 
 Belongs here: the list of catalogues, and a pack's layout on disk.
-Does not belong here: what films there are (`world.py`) or what a catalogue says (`catalogues/`).
+Does not belong here: what films there are (`world.py`) or what a catalogue says (`catalogues/`),
+nor what is talked about them (`conversations/`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipelines.synth.catalogues import (
     wikipedia,
 )
 from pipelines.synth.catalogues.base import Catalogue, Part
+from pipelines.synth.conversations.write import default_dialogues, write_conversations
 from pipelines.synth.draw import stream
 from pipelines.synth.world import make_world
 
@@ -73,7 +75,9 @@ FILM_COLUMNS = (
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What a pack holds: readable records by source, rows by file (joined files too) and rejects by file."""
+    """What a pack holds: readable records by source, rows by file (joined files too) and rejects by file; readable
+    dialogues by dataset and their files' rejects.
+    """
 
     out: Path
     movies: int
@@ -81,18 +85,23 @@ class PackSummary:
     records: dict[str, int]
     rows: dict[str, int]
     rejects: dict[str, dict[str, int]]
+    dialogues: dict[str, int]
+    dialogue_rejects: dict[str, dict[str, int]]
 
 
-def write_pack(out: Path, movies: int = 1000, seed: int = 0, progress: Progress | None = None) -> PackSummary:
-    """Write catalogues of `movies` films in their publishers' formats to the folder `out`, and the truth to
-    out/truth.
+def write_pack(
+    out: Path, movies: int = 1000, seed: int = 0, progress: Progress | None = None, dialogues: int | None = None
+) -> PackSummary:
+    """Write catalogues of `movies` films in their publishers' formats to the folder `out`, conversations about the films
+    in their datasets' formats to out/conversations, and the truth to out/truth.
 
-    The same `movies` and `seed` give the same bytes. The truth: records.parquet (source, source_id, file,
-    line, film, is_film, and title and year as this record has them), one row for every readable row of a
-    catalogue; films.parquet (the films' facts); rejects.json (rows by file that a reader must reject:
+    `dialogues` is the number of ReDial's conversations (0: none at all), from which the other datasets' follow; by
+    default a fifth of `movies`, between 30 and 10,000. The same arguments give the same bytes. The truth:
+    records.parquet (source, source_id, file, line, film, is_film, and title and year as this record has them), one
+    row for every readable row of a catalogue; films.parquet (the films' facts); rejects.json (rows by file that a reader must reject:
     `broken` ones and `duplicate` ones, exact repetitions). Works that are no films have numbers from
-    `movies` on and is_film false. Raises ValueError when `movies` or `seed` is out of range, FileExistsError
-    when `out` is a folder with content.
+    `movies` on and is_film false. The conversations' truth is described at `write_conversations`. Raises ValueError
+    when `movies`, `seed` or `dialogues` is out of range, FileExistsError when `out` is a folder with content.
     """
     if out.is_dir() and any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty: a pack is written to a folder of its own")
@@ -121,8 +130,10 @@ def write_pack(out: Path, movies: int = 1000, seed: int = 0, progress: Progress 
     records = pl.concat(truths)
     films = works.filter("is_film").select(FILM_COLUMNS)
     write_truth(out / TRUTH, records, films, rejects)
+    wanted = default_dialogues(movies) if dialogues is None else dialogues
+    talks = write_conversations(out, out / TRUTH, works, wanted, seed, tell)
     counts_by_source = dict(records.group_by("source", maintain_order=True).len().iter_rows())
-    return PackSummary(out, movies, seed, counts_by_source, rows, rejects)
+    return PackSummary(out, movies, seed, counts_by_source, rows, rejects, talks.dialogues, talks.rejects)
 
 
 def write_part(path: Path, part: Part, damage: damages.Damaged) -> None:

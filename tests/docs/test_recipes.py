@@ -9,17 +9,25 @@ from typing import NamedTuple
 
 import pytest
 
+from assets.build.annotation import build_annotations
 from assets.build.corpus import build_links, build_movies, build_title_records
+from assets.build.dialogues import build_dialogues
 from assets.build.enrichment import build_tmdb_details
 from assets.build.evaluation import build_evaluation
+from assets.build.ledger import build_ledger, llm_cache
+from assets.build.mentions import build_mentions
+from assets.build.preferences import build_pairs
 from assets.build.sources import build_sources
 from assets.cli import main
 from assets.contracts import all_contracts
 from pipelines.corpus.policy import DEFAULT_RELIABILITY
+from pipelines.gateways.llm.gateway import LlmGateway
+from pipelines.gateways.stand_in.server import StandIn
 from pipelines.sources.blocks import all_blocks, builtin_blocks
 from pipelines.synth.pack import write_pack
 from warehouse.sql import query
 from warehouse.store import Commit, Warehouse
+from warehouse.tables.dialogues import DATASETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
@@ -30,7 +38,7 @@ FENCED = re.compile(r"^```[^\n]*\n.*?^```$", re.DOTALL | re.MULTILINE)
 SQL = re.compile(r"^```sql\n(?P<sql>.*?)^```\n(?:\n```text\n(?P<shown>.*?)^```$)?", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 # `marquee` at the start of a command: in backticks, after .venv/bin/, or at the start of a line of a block.
-COMMAND = re.compile(r"(?:`|\.venv/bin/|^)marquee (?P<name>[a-z][a-z-]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:`|\.venv/bin/|^)marquee (?P<name>[a-z][a-z-]*)(?: (?P<under>[a-z]+)\b)?", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
@@ -86,6 +94,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     publish(*build_movies(warehouse, reliability, False, quiet).commits)
     publish(*build_evaluation(warehouse, blocks, quiet).commits)
+    publish(*build_dialogues(warehouse, DATASETS, folder / "sources", False, quiet)[0].commits)
+    publish(*build_mentions(warehouse, DATASETS, False, quiet).commits)
+    with StandIn() as stand_in, llm_cache(warehouse) as cache:
+        gateway = LlmGateway(stand_in.settings(), None, cache)
+        publish(*build_annotations(warehouse, DATASETS, gateway, False, quiet).commits)
+        publish(*build_pairs(warehouse, DATASETS, gateway, False, quiet).commits)
+    publish(*build_ledger(warehouse).commits)
     return warehouse.root
 
 
@@ -130,9 +145,12 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_and_option_named_exists(page: Path) -> None:
     text = page.read_text("utf-8")
-    known = {option for command in main.commands.values() for each in command.params for option in each.opts}
+    below = [sub for group in main.commands.values() for sub in getattr(group, "commands", {}).values()]
+    known = {option for command in (*main.commands.values(), *below) for each in command.params for option in each.opts}
     for found in COMMAND.finditer(text):
         assert found["name"] in main.commands, found[0]
+        under = getattr(main.commands[found["name"]], "commands", None)
+        assert under is None or not found["under"] or found["under"] in under, found[0]
         line = text[found.start() : text.find("\n", found.start())]
         assert set(OPTION.findall(line)) <= known | {"--help", "--version"}, line
 

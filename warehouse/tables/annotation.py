@@ -25,6 +25,8 @@ VTO_CATEGORIES: dict[str, tuple[str, ...]] = {
     "interaction": ("explain_choice", "refine_query", "handle_rejection"),
     "memory": ("track_history", "update_beliefs", "recall_context"),
 }
+# In anno_vto beside them: a source says that a turn has none of them.
+NO_OPERATION = "no_operation"
 OPERATIONS = tuple(name for names in VTO_CATEGORIES.values() for name in names)
 
 # RSO, table I: 13 strategies, after `preference_confirmation` of INSPIRED's 14 has been folded into transparency.
@@ -50,7 +52,7 @@ INPUT_HASH = Column(
 
 ANNO_VTO = Table(
     name="anno_vto",
-    meaning="Virtual Tool Operations: one row a turn, operation and source, with the evidence of every source side by side.",
+    meaning="Virtual Tool Operations: one row a turn, operation and source, with the evidence of every source side by side, also of rules in turns that they do not decide. `no_operation` is a statement, too: the source says that the turn has none. What holds for a turn is in anno_turns.",
     group=GROUP,
     key=("dialogue_id", "turn", "operation", "source", "made_by"),
     sort_by=("dialogue_id", "turn"),
@@ -59,7 +61,13 @@ ANNO_VTO = Table(
         DIALOGUE,
         TURN,
         DATASET,
-        Column("operation", pl.String, "The operation.", nullable=False, allowed=OPERATIONS),
+        Column(
+            "operation",
+            pl.String,
+            "The operation; `no_operation` where the source says that there is none.",
+            nullable=False,
+            allowed=(*OPERATIONS, NO_OPERATION),
+        ),
         Column(
             "position",
             pl.Int32,
@@ -93,6 +101,13 @@ ANNO_TURNS = Table(
         Column("operations", STRINGS, "The operations in order.", nullable=False),
         CONFIDENCE,
         Column("is_stand_in", pl.Boolean, "Whether the rule-based stand-in decided.", nullable=False),
+        Column(
+            "rule_confidence",
+            pl.Float32,
+            "How sure the rules are where they decide, whoever is heard in the end; null: they abstain.",
+            minimum=0,
+            maximum=1,
+        ),
         INPUT_HASH,
     ),
 )

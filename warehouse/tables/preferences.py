@@ -85,11 +85,13 @@ PREF_PAIRS = Table(
 _PROMPT = "context AS prompt"
 _ANSWER = "[{{'role': 'assistant', 'content': {}}}]"
 _USED = "FROM pref_pairs WHERE duplicate_of IS NULL"
+_ABOUT_SQL = "pair_id, dataset, split, construction, is_stand_in"
 _ABOUT = (
     Column("pair_id", pl.String, "The pair.", nullable=False),
     DATASET,
     SPLIT,
     Column("construction", pl.String, "How the pair was made.", nullable=False, allowed=CONSTRUCTIONS),
+    Column("is_stand_in", pl.Boolean, "Whether the rule-based stand-in wrote it, which is no model.", nullable=False),
 )
 _PROMPT_COLUMN = Column("prompt", MESSAGES, "The conversation so far.", nullable=False)
 
@@ -104,7 +106,7 @@ PREF_DPO = Table(
         Column("chosen", MESSAGES, "The better answer.", nullable=False),
         Column("rejected", MESSAGES, "The worse answer.", nullable=False),
     ),
-    sql=f"SELECT pair_id, dataset, split, construction, {_PROMPT}, {_ANSWER.format('chosen')} AS chosen, {_ANSWER.format('rejected')} AS rejected {_USED}",
+    sql=f"SELECT {_ABOUT_SQL}, {_PROMPT}, {_ANSWER.format('chosen')} AS chosen, {_ANSWER.format('rejected')} AS rejected {_USED}",
 )
 
 PREF_REWARD = Table(
@@ -116,9 +118,14 @@ PREF_REWARD = Table(
         *_ABOUT,
         Column("chosen", MESSAGES, "The conversation with the better answer.", nullable=False),
         Column("rejected", MESSAGES, "The conversation with the worse answer.", nullable=False),
-        Column("margin", pl.Float32, "How clear the preference is."),
+        Column(
+            "margin",
+            pl.Float32,
+            "How clear the preference is; 0, which asks for no margin, where the construction does not say.",
+            nullable=False,
+        ),
     ),
-    sql=f"SELECT pair_id, dataset, split, construction, context || {_ANSWER.format('chosen')} AS chosen, context || {_ANSWER.format('rejected')} AS rejected, margin {_USED}",
+    sql=f"SELECT {_ABOUT_SQL}, context || {_ANSWER.format('chosen')} AS chosen, context || {_ANSWER.format('rejected')} AS rejected, coalesce(margin, 0)::FLOAT AS margin {_USED}",
 )
 
 PREF_KTO = Table(
@@ -132,8 +139,8 @@ PREF_KTO = Table(
         Column("completion", MESSAGES, "The answer.", nullable=False),
         Column("label", pl.Boolean, "Whether it is the better one.", nullable=False),
     ),
-    sql=f"SELECT pair_id, dataset, split, construction, {_PROMPT}, {_ANSWER.format('chosen')} AS completion, TRUE AS label {_USED} "
-    f"UNION ALL SELECT pair_id, dataset, split, construction, {_PROMPT}, {_ANSWER.format('rejected')}, FALSE {_USED}",
+    sql=f"SELECT {_ABOUT_SQL}, {_PROMPT}, {_ANSWER.format('chosen')} AS completion, TRUE AS label {_USED} "
+    f"UNION ALL SELECT {_ABOUT_SQL}, {_PROMPT}, {_ANSWER.format('rejected')}, FALSE {_USED}",
 )
 
 PREF_GRPO = Table(

@@ -1,17 +1,23 @@
-"""A server on this machine that speaks TMDB's API and misbehaves on demand."""
+"""Servers on this machine that misbehave on demand: one speaks TMDB's API, one chat completions."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from pipelines.gateways import pacing
+from pipelines.gateways.llm.cache import LlmCache
+from pipelines.gateways.llm.prompts import Prompt
+from pipelines.gateways.llm.requests import LlmRequest
 
 
 def film(tmdb_id: int, **changes: Any) -> dict[str, Any]:
@@ -151,3 +157,86 @@ def _reply() -> type[Reply]:
 def _film() -> Any:
     """The maker of a whole answer."""
     return film
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"words": {"type": "array", "items": {"type": "string"}}},
+    "required": ["words"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(name="prompt")
+def _prompt() -> Prompt:
+    """A prompt that asks for a list of words; the stand-in's rules do not know it, so it answers an empty list."""
+    return Prompt("words", "1", 0.0, 50, "List the words of the turn.", "The turn:\n{data}\nIts words?", SCHEMA)
+
+
+@pytest.fixture(name="asked")
+def _asked(prompt: Prompt) -> Any:
+    """A maker of n different requests."""
+
+    def make(number: int, first: int = 0) -> list[LlmRequest]:
+        return [LlmRequest(f"turn {n}", prompt, {"turn": f"say {n}"}) for n in range(first, first + number)]
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[LlmCache]:
+    """An empty file of answers."""
+    with LlmCache(tmp_path / "llm" / "answers.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait long after a failure."""
+    monkeypatch.setattr(pacing, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(pacing, "LONGEST_PAUSE_S", 0.05)
+
+
+class Scripted:
+    """An endpoint that sends what it is told: `reply(headers, body)` gives status, headers and body."""
+
+    def __init__(self, reply: Callable[[dict[str, str], dict[str, Any]], tuple[int, dict[str, str], bytes]]) -> None:
+        self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        script = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing: the tests read `requests`."""
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                script.requests.append((self.path, headers, body))
+                status, extra, sent = reply(headers, body)
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **extra}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(sent)))
+                self.end_headers()
+                self.wfile.write(sent)
+
+        self._http = _Http(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+
+    def __enter__(self) -> Scripted:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+@pytest.fixture(name="scripted")
+def _scripted() -> type[Scripted]:
+    """The class of scripted endpoints."""
+    return Scripted

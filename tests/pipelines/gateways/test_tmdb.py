@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.gateways import tmdb as gateway
+from pipelines.gateways.pacing import FIRST_BACKOFF_S, LONGEST_PAUSE_S, retry_after_s
 from pipelines.gateways.tmdb import Result, TmdbClient, TmdbError, TmdbKeyError, parse, to_frame, wanted
 from warehouse.tables.enrichment import RAW_TMDB_API__DETAILS, TMDB_DETAILS
 
@@ -137,7 +138,7 @@ def test_a_429_holds_everybody_back(reply: Any) -> None:
     ("headers", "pause_s"),
     [
         ({"Retry-After": "3"}, 3),
-        ({"Retry-After": "999999999"}, gateway.LONGEST_PAUSE_S),
+        ({"Retry-After": "999999999"}, LONGEST_PAUSE_S),
         ({"Retry-After": "Fri, 20 Nov 2026 12:00:30 GMT", "Date": "Fri, 20 Nov 2026 12:00:00 GMT"}, 30),
         ({"Retry-After": "Fri, 20 Nov 2026 11:00:00 GMT", "Date": "Fri, 20 Nov 2026 12:00:00 GMT"}, 0),
         ({"Retry-After": "-5"}, None),
@@ -147,7 +148,7 @@ def test_a_429_holds_everybody_back(reply: Any) -> None:
     ],
 )
 def test_retry_after_in_all_its_forms(headers: dict[str, str], pause_s: float | None) -> None:
-    assert gateway._retry_after_s(httpx.Headers(headers)) == pause_s
+    assert retry_after_s(httpx.Headers(headers)) == pause_s
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -158,7 +159,7 @@ def test_server_errors_are_tried_again_with_growing_pauses(tmdb: Any, reply: Any
     assert (summary.found, summary.requests) == (1, 4)
     assert len(time.slept) == 3
     for attempt, pause_s in enumerate(time.slept):
-        assert 0.5 * 2**attempt * gateway.FIRST_BACKOFF_S <= pause_s <= 2**attempt * gateway.FIRST_BACKOFF_S
+        assert 0.5 * 2**attempt * FIRST_BACKOFF_S <= pause_s <= 2**attempt * FIRST_BACKOFF_S
 
 
 def test_tries_are_bounded_and_the_reason_is_kept(tmdb: Any, reply: Any) -> None:

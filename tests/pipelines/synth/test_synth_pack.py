@@ -60,7 +60,7 @@ def test_same_seed_same_bytes(pack: Path, tmp_path: Path) -> None:
     assert digests(tmp_path / "again") == digests(pack)
     other = digests(tmp_path / "other")
     same = [name for name, digest in digests(pack).items() if other.get(name) == digest]
-    assert same == [] or same == ["truth/rejects.json"]
+    assert set(same) <= {"truth/rejects.json", "truth/conversation_rejects.json"}
 
 
 def test_gzip_headers_carry_no_time(pack: Path) -> None:
@@ -247,6 +247,11 @@ def test_truth_lies_outside_every_catalogue(pack: Path) -> None:
         "records.parquet",
         "films.parquet",
         "rejects.json",
+        "mentions.parquet",
+        "operations.parquet",
+        "dialogues.parquet",
+        "dialogue_items.parquet",
+        "conversation_rejects.json",
     }
     assert {path.parts[0] for path in map(Path, records_of(pack)["file"].unique())}.isdisjoint({"truth"})
 

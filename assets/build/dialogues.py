@@ -1,0 +1,118 @@
+"""Reading the dialogue datasets into tables: only datasets whose files changed, each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from assets.build.tables import Built, Tell, published_or_empty
+from pipelines.dialogues.read import DialoguesRead, dataset_files, read_dataset
+from warehouse.contracts import Table
+from warehouse.store import Warehouse
+from warehouse.tables.dialogues import (
+    CORE_DIALOGUE_ITEMS,
+    CORE_DIALOGUES,
+    CORE_FEEDBACK,
+    CORE_MENTION_HINTS,
+    CORE_TURN_LABELS,
+    CORE_TURNS,
+    META_DIALOGUE_FILES,
+    RAW_DIALOGUE_REJECTS,
+)
+
+Status = Literal["read", "unchanged", "absent", "gone", "refused"]
+
+# A dataset of which more could not be read keeps its last version: its files are damaged, or are not what they are taken for.
+REJECT_SHARE_MAX = 0.2
+
+# What a repeated conversation is rejected with: kept once, and no damage.
+REPEATED = "the same conversation"
+
+_FRAMES: tuple[tuple[Table, str], ...] = (
+    (CORE_DIALOGUES, "dialogues"),
+    (CORE_TURNS, "turns"),
+    (CORE_TURN_LABELS, "labels"),
+    (CORE_MENTION_HINTS, "hints"),
+    (CORE_FEEDBACK, "feedback"),
+    (CORE_DIALOGUE_ITEMS, "items"),
+    (RAW_DIALOGUE_REJECTS, "rejects"),
+    (META_DIALOGUE_FILES, "files"),
+)
+TABLES = tuple(table for table, _ in _FRAMES)
+
+
+@dataclass(frozen=True)
+class DatasetOutcome:
+    """What came of one dataset; `problem` says what is wrong with it, if anything (see `Status` in assets/build/sources.py)."""
+
+    dataset: str
+    status: Status
+    dialogues: int = 0
+    rejected: int = 0
+    problem: str | None = None
+
+
+def build_dialogues(
+    warehouse: Warehouse, datasets: Sequence[str], sources: Path, full: bool, tell: Tell
+) -> tuple[Built, dict[str, DatasetOutcome]]:
+    """Bring the tables of conversations up to date with the files under `sources`, for some `datasets`.
+
+    A dataset whose files are gone, or of which too much cannot be read, keeps its last version.
+    """
+    known = published_or_empty(warehouse, META_DIALOGUE_FILES)
+    outcomes: dict[str, DatasetOutcome] = {}
+    fresh: dict[str, DialoguesRead] = {}
+    for dataset in datasets:
+        tell(f"reading {dataset}")
+        before = known.filter(pl.col("dataset") == dataset)
+        now = dataset_files(dataset, sources, before)
+        same = ["file", "sha256", "reader_version"]
+        if now.is_empty():
+            outcomes[dataset] = (
+                DatasetOutcome(dataset, "gone", problem=f"{dataset}: its files are gone; the last version stays")
+                if before.height
+                else DatasetOutcome(dataset, "absent")
+            )
+        elif not full and now.select(same).sort("file").equals(before.select(same).sort("file")):
+            outcomes[dataset] = DatasetOutcome(dataset, "unchanged")
+        else:
+            read = read_dataset(dataset, sources, tell)
+            outcomes[dataset] = _judged(dataset, read)
+            if outcomes[dataset].status == "read":
+                fresh[dataset] = read
+    commits = []
+    for table, field in _FRAMES:
+        others = published_or_empty(warehouse, table)
+        others = others.filter(~pl.col("dataset").is_in(list(fresh)))
+        frames = [table.conform(getattr(read, field)) for read in fresh.values()]
+        commits.append(warehouse.write(table, pl.concat([others, *frames])))
+    counts = {
+        "datasets read": len(fresh),
+        "dialogues read": sum(read.dialogues.height for read in fresh.values()),
+        "turns read": sum(read.turns.height for read in fresh.values()),
+        "records rejected": sum(read.rejects.height for read in fresh.values()),
+    }
+    return Built(tuple(commits), counts), outcomes
+
+
+def _judged(dataset: str, read: DialoguesRead) -> DatasetOutcome:
+    """Whether what was read may replace what is stored."""
+    bad = read.rejects.filter(~pl.col("reason").str.starts_with(REPEATED))
+    rows = int(read.files["rows_in"].sum())
+    problem = None
+    if bad.height and bad.height > REJECT_SHARE_MAX * rows:
+        reason, number = bad["reason"].value_counts(sort=True).row(0)
+        first = bad.row(0, named=True)
+        problem = (
+            f"{dataset}: {bad.height:,} of {rows:,} records could not be read (allowed {REJECT_SHARE_MAX:.0%}); "
+            f"most often: {reason} ({number:,} times); first: {first['file']} line {first['line']}: {first['reason']}"
+        )
+    elif read.dialogues.is_empty():
+        problem = f"{dataset}: no dialogue in {', '.join(read.files['file'].to_list()[:3])}"
+    return DatasetOutcome(
+        dataset, "refused" if problem else "read", read.dialogues.height, read.rejects.height, problem
+    )
