@@ -26,12 +26,14 @@ class _Group(click.Group):
     """Commands whose foreseen errors end in one line and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from assets.settings import SettingsError
+        from pipelines.gateways.llm.cache import LlmCacheError
         from pipelines.sources.blocks import BlockError
         from warehouse.catalog import CatalogError, UnusableName
         from warehouse.sql import QueryError
         from warehouse.store import StoreError
 
-        known = (BlockError, CatalogError, UnusableName, QueryError, StoreError)
+        known = (BlockError, CatalogError, LlmCacheError, QueryError, SettingsError, StoreError, UnusableName)
         try:
             return super().invoke(ctx)
         except (*known, FileNotFoundError, FileExistsError, PermissionError) as error:
@@ -184,13 +186,19 @@ def check(settings: Settings, report: Path | None) -> None:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--movies", type=click.IntRange(min=1), default=1000, show_default=True, help="How many films.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
-def synth(out: Path, movies: int, seed: int) -> None:
-    """Write a pack of catalogues in their upstream formats to OUT, with the truth beside them."""
+@click.option(
+    "--dialogues",
+    type=click.IntRange(0, 20_000),
+    help="How many ReDial dialogues, the other datasets in proportion [a fifth of the films, 30 to 10,000].",
+)
+def synth(out: Path, movies: int, seed: int, dialogues: int | None) -> None:
+    """Write catalogues and conversations in their upstream formats to OUT, with the truth beside them."""
     from pipelines.synth.pack import write_pack
 
-    summary = write_pack(out, movies=movies, seed=seed, progress=lambda text: click.echo(text, err=True))
+    summary = write_pack(out, movies, seed, lambda text: click.echo(text, err=True), dialogues)
     click.echo(
-        f"{sum(summary.records.values()):,} records of {summary.movies:,} films in {out}, from {len(summary.records)} catalogues"
+        f"{sum(summary.records.values()):,} records of {summary.movies:,} films in {out}, from {len(summary.records)} catalogues; "
+        f"{sum(summary.dialogues.values()):,} dialogues in {len(summary.dialogues)} datasets"
     )
 
 

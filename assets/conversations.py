@@ -3,7 +3,7 @@
 All but the evaluations and the ledger are partitioned by dataset, so that one dataset can be refreshed alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import dagster as dg
@@ -22,6 +22,7 @@ from pipelines.annotation.vto import VTO_VERSION
 from pipelines.dialogues.read import READER_VERSION
 from pipelines.mentions.link import LINKER_VERSION
 from pipelines.preferences.assemble import PAIRS_VERSION
+from pipelines.sources.blocks import SourceBlock
 from warehouse.contracts import Table
 from warehouse.tables.annotation import (
     ANNO_STRATEGY,
@@ -64,7 +65,9 @@ def _checks(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
     return [spec for table in tables for spec in auditing.check_specs(table)]
 
 
-def conversation_assets(contracts: Contracts) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def conversation_assets(
+    blocks: Mapping[str, SourceBlock], contracts: Contracts
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every asset made of conversations."""
     spec = partial(table_spec, partitions_def=DATASET_PARTITIONS)
     reading = f"reader {READER_VERSION}"
@@ -216,7 +219,7 @@ def conversation_assets(contracts: Contracts) -> list[dg.AssetsDefinition | dg.A
     )
     def evaluate_mentions(context: dg.AssetExecutionContext, warehouse: WarehouseResource, sources: SourcesResource):
         with step(context, "evaluate mentions") as teller:
-            built = conversation_evaluation.build_mention_evaluation(warehouse.store, sources.path, teller)
+            built = conversation_evaluation.build_mention_evaluation(warehouse.store, sources.path, blocks, teller)
             extra = {EVAL_MENTION_LINKING.name: pictures.mention_linking(warehouse.store, built)}
             yield from publish(warehouse.store, contracts, built, teller, extra)
 

@@ -26,7 +26,7 @@ blocks = all_blocks(settings.sources)
 contracts = all_contracts(blocks)
 
 defs = dg.Definitions(
-    assets=[*corpus_assets(blocks, contracts), *conversation_assets(contracts)],
+    assets=[*corpus_assets(blocks, contracts), *conversation_assets(blocks, contracts)],
     jobs=[refresh_job, conversations_job, everything_job],
     schedules=[daily_refresh, daily_conversations],
     sensors=[sources_sensor(settings.sources), automation_sensor],

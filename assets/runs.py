@@ -62,9 +62,14 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
     if has_stand_in:
         from pipelines.gateways.stand_in.server import StandIn
 
+        before = dict(os.environ)
         with StandIn() as stand_in:
             os.environ.update(stand_in_environment(stand_in.base_url))
-            return run_assets(settings, groups, full)
+            try:
+                return run_assets(settings, groups, full)
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
     # What is piped keeps its lines whole: a path that is broken in two cannot be copied.
     console = Console(stderr=True, soft_wrap=True)
     if not settings.sources.is_dir():
@@ -169,11 +174,38 @@ def _say_what_was_built(settings: Settings, seconds: float) -> None:
         console.print(
             f"{rows.get('core_movies_complete', 0):,} of them complete (director, cast, genre and plot); {rows.get('raw_rejects', 0):,} rows rejected, in raw_rejects"
         )
+    if rows.get("core_turns"):
+        _say_what_was_spoken(settings, console, rows)
     console.print(f"warehouse: {settings.warehouse}", highlight=False, soft_wrap=True)
     option = "" if settings.warehouse == PROJECT / "data" / "warehouse" else f" --warehouse {settings.warehouse}"
     console.print("try:", highlight=False)
     for text in (
         "SELECT title, year, directors, source_count FROM core_movies ORDER BY source_count DESC, votes DESC LIMIT 10",
         "SELECT source, count(*) AS records, count(DISTINCT movie_id) AS films FROM core_movie_links GROUP BY source ORDER BY records DESC",
+        *(
+            ["SELECT dataset, decided_by, count(*) AS turns FROM anno_turns GROUP BY ALL ORDER BY ALL"]
+            if rows.get("anno_turns")
+            else []
+        ),
     ):
         console.print(f'  .venv/bin/marquee sql{option} "{text}"', highlight=False, soft_wrap=True)
+
+
+def _say_what_was_spoken(settings: Settings, console: Console, rows: dict[str, int]) -> None:
+    """What is there of conversations, in lines."""
+    from warehouse.sql import query
+
+    datasets = query(settings.warehouse, "SELECT count(DISTINCT dataset) FROM core_dialogues").item()
+    console.print(
+        f"{rows['core_dialogues']:,} dialogues of {datasets} datasets, {rows['core_turns']:,} turns; "
+        f"{rows.get('core_film_mentions', 0):,} mentions of films"
+    )
+    if rows.get("anno_turns"):
+        rules, model, stand_in, people = query(
+            settings.warehouse,
+            "SELECT count(*) FILTER (decided_by = 'heuristic'), count(*) FILTER (decided_by = 'llm' AND NOT is_stand_in), "
+            "count(*) FILTER (is_stand_in), count(*) FILTER (decided_by = 'human') FROM anno_turns",
+        ).row(0)
+        by = {"rules": rules, "a language model": model, "the stand-in, which is no model": stand_in, "people": people}
+        shares = ", ".join(f"{number / rows['anno_turns']:.0%} by {who}" for who, number in by.items() if number)
+        console.print(f"turns annotated: {shares or 'none'}; {rows.get('pref_pairs', 0):,} preference pairs")

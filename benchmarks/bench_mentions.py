@@ -138,7 +138,7 @@ def look_ups(films: pl.DataFrame, gazetteer: Gazetteer, sample: int) -> dict[str
 
     mentions = mentions_of(films, max(BATCH, sample), stream(SEED, "mentions"))
     started = time.perf_counter()
-    index = gazetteer.trigrams
+    omissions, trigrams = gazetteer.omissions, gazetteer.trigrams
     index_s = time.perf_counter() - started
     started = time.perf_counter()
     mentions = mentions.with_columns(found=answers(mentions["mention"], films, gazetteer))
@@ -161,7 +161,7 @@ def look_ups(films: pl.DataFrame, gazetteer: Gazetteer, sample: int) -> dict[str
     same = theirs.filter(pl.col("found") == pl.col("extracted")).height
     return {
         "index_s": round(index_s, 2),
-        "postings": index.matrix.nnz,
+        "index_entries": {"omissions": len(omissions.keys), "trigrams": int(trigrams.matrix.nnz)},
         "s_per_mention": each_s,
         "mentions": mentions.height,
         "s_per_mention_alone": alone_s,

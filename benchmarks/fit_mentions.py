@@ -19,10 +19,12 @@ import numpy as np
 import polars as pl
 
 from pipelines.evaluation.mentions import contradicts_year, films_without, item_truth, span_truth
-from pipelines.mentions import link
 from pipelines.mentions.gazetteer import Gazetteer, build_gazetteer, names_of
+from pipelines.mentions.items import choices, name_candidates
+from pipelines.mentions.link import CERTAIN
 from pipelines.mentions.lookup import prepare
 from pipelines.mentions.model import Model, shares
+from pipelines.mentions.reading import context_evidence, read_turns
 from pipelines.sources.blocks import builtin_blocks
 from warehouse.store import Warehouse
 
@@ -43,11 +45,19 @@ FIXED = {
     "new_and_older": -2.5,
 }
 # The least probability of a link, chosen for the best F1 on what was fitted on; hints are few and keep even odds.
-THRESHOLDS = {"items": 0.35, "texts": 0.5, "hints": 0.5}
+THRESHOLDS = {"items": 0.3, "texts": 0.5, "hints": 0.5}
 HINT_BIAS = 1.0  # what it adds that a dataset's authors state a film for a place, in nats
 
 
-def fit(x: np.ndarray, group: np.ndarray, chosen: np.ndarray, weight: np.ndarray, groups: int, penalty: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def fit(
+    x: np.ndarray,
+    group: np.ndarray,
+    chosen: np.ndarray,
+    weight: np.ndarray,
+    groups: int,
+    penalty: np.ndarray,
+    offset: np.ndarray,
+) -> np.ndarray:
     """Ridge multinomial logit by Newton's method; `no film` has score 0 and is chosen where no candidate of a group is.
 
     `x` [candidates, evidence], `group` [candidates] in 0..groups-1, sorted; `chosen` [candidates] 0 or 1; `weight` [candidates] of the group.
@@ -164,7 +174,7 @@ def fit_items(items: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer) ->
     `items`: item_id, item_name; `truth`: item_id, movie_id of the true film.
     """
     judged = items.join(truth, on="item_id").sort("item_id").rename({"movie_id": "true_id"})
-    _, found = link._name_candidates(judged["item_name"], gazetteer)
+    _, found = name_candidates(judged["item_name"], gazetteer)
     named = judged.with_row_index("group").select(pl.col("group").cast(pl.Int64), "true_id")
     found = found.join(named, on="group", how="left", maintain_order="left").sort("group", maintain_order=True)
     names = [c for c in found.columns if found[c].dtype == pl.Float64 and c != "score"]
@@ -199,7 +209,7 @@ class TextSet:
 
     def __init__(self, turns: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer, weight: float) -> None:
         nothing = pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64})
-        self.reading = link.read_turns(turns, nothing, gazetteer, lambda _: None)
+        self.reading = read_turns(turns, nothing, gazetteer, lambda _: None)
         rows = self.reading.texts.rows.select("dialogue", "turn", "row")
         hits = self.reading.hits.join(rows.select("row", "dialogue"), on="row", how="left", maintain_order="left")
         chosen, useful = labelled(hits, self.reading.candidates, truth.join(rows, on=["dialogue", "turn"]))
@@ -230,8 +240,8 @@ class TextSet:
         p = self.probabilities(model)
         place = self.reading.hits["core"].gather(self.group)
         candidates = self.reading.candidates.select("dialogue", "movie_id", place=place)
-        certain = candidates.filter(pl.Series(p >= link.CERTAIN))
-        found = link.context_evidence(candidates, self.reading, certain, self.gazetteer)
+        certain = candidates.filter(pl.Series(p >= CERTAIN))
+        found = context_evidence(candidates, self.reading, certain, self.gazetteer)
         self.context = found.select(CONTEXT).to_numpy()
 
     def drop_likely_titles(self, model: Model) -> None:
@@ -275,9 +285,11 @@ def woven_set(turns: pl.DataFrame, hints: pl.DataFrame, links: pl.DataFrame, gaz
     """ReDial's turns with names for placeholders; dialogues with a placeholder whose film is not certain are left out."""
     turns = turns.filter(pl.col("dataset") == "redial").sort("dialogue_id", "turn")
     turns = turns.with_columns(dialogue=pl.col("dialogue_id").rle_id().cast(pl.Int64))
-    sure = links.filter((pl.col("dataset") == "redial") & (pl.col("score_prob") >= link.CERTAIN) & ~pl.col("is_quarantined"))
+    sure = links.filter((pl.col("dataset") == "redial") & (pl.col("score_prob") >= CERTAIN) & ~pl.col("is_quarantined"))
     sure = sure.drop_nulls("movie_id").sort("item_id")
-    sure = pl.concat([sure.select("item_id", "movie_id"), prepare(sure["item_name"]).rename({"title": "name"})], how="horizontal")
+    sure = pl.concat(
+        [sure.select("item_id", "movie_id"), prepare(sure["item_name"]).rename({"title": "name"})], how="horizontal"
+    )
     placed = (
         hints.filter((pl.col("dataset") == "redial") & (pl.col("kind") == "id"))
         .join(turns.select("dialogue_id", "turn", "dialogue"), on=["dialogue_id", "turn"])
@@ -335,10 +347,11 @@ def fitted(
     item_model, note = fit_items(items, truth, build_gazetteer(films, names_of(films)))
     print(note, file=sys.stderr)
     gazetteer = build_gazetteer(movies, names_of(movies))
-    _, found = link._name_candidates(items["item_name"], gazetteer)
+    _, found = name_candidates(items["item_name"], gazetteer)
     scores = item_model.scores(item_model.part(found))
     links = pl.concat(
-        [items.select("dataset", "item_id", "item_name"), link._choices(found, scores, items.height, link.CERTAIN)], how="horizontal"
+        [items.select("dataset", "item_id", "item_name"), choices(found, scores, items.height, CERTAIN)],
+        how="horizontal",
     ).with_columns(is_quarantined=pl.lit(False))
     text_model = fit_texts(woven_set(turns, hints, links, gazetteer), gold_set(turns, gold, movies, gazetteer))
     return as_toml(version, [item_model, text_model, Model("hints", HINT_BIAS, {})], note)

@@ -118,23 +118,28 @@ def _beside(out: Path) -> Iterator[Path]:
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("new", "old"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written: {error.strerror}") from error
+    try:
         yield new
         if out.is_dir():
+            # A folder is not renamed over another one.
             out.rename(old)
-        try:
-            new.replace(out)
-        except OSError:
-            if old.exists():
+            try:
+                new.rename(out)
+            except OSError:
                 old.rename(out)
-            raise
+                raise
+            shutil.rmtree(old)
+        else:
+            new.replace(out)
     except OSError as error:
         raise ExportError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:
-        for rest in (new, old):
-            if rest.is_dir():
-                shutil.rmtree(rest, ignore_errors=True)
-            else:
-                rest.unlink(missing_ok=True)
+        if new.is_dir():
+            shutil.rmtree(new, ignore_errors=True)
+        else:
+            new.unlink(missing_ok=True)
 
 
 # -- what is written ---------------------------------------------------------------------------------------

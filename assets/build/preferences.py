@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Tables whose versions say whether the pairs of a dataset can have changed.
 _INPUTS = (CORE_MOVIES, CORE_TURNS, CORE_MENTIONS, CORE_MENTION_HINTS, CORE_FEEDBACK, CORE_ITEM_LINKS)
-_MOVIE_COLUMNS = ["movie_id", "title", "year", "genres", "directors", "cast_members", "votes"]
+_MOVIE_COLUMNS = ["movie_id", "title", "year", "kind", "genres", "directors", "cast_members", "votes"]
 
 
 def film_mentions(warehouse: Warehouse) -> pl.DataFrame:
@@ -65,7 +65,7 @@ def build_pairs(
     """Make the pairs of some `datasets`: pref_pairs.
 
     Pairs that follow from the data are made again where a table that they are made from has another version than noted with the pairs. Without
-    a `gateway`, pairs of which a model wrote the answers stay while their turns are there.
+    a `gateway`, pairs of which a model wrote the answers stay while their turns are as they were.
     """
     movies = published_or_empty(warehouse, CORE_MOVIES, _MOVIE_COLUMNS)
     dialogues = published_or_empty(warehouse, CORE_DIALOGUES)
@@ -99,6 +99,8 @@ def build_pairs(
             for label, figure in run.counts.items():
                 counts[f"answers: {label}"] = counts.get(f"answers: {label}", 0) + figure
             by_model = quality.quality_pairs(run, sample).rows
+        elif by_model.height:
+            by_model = _still_asked(by_model, _sample(inputs))
         drawn = pl.concat([own, by_model])
         parts += [drawn, human_pairs(people.filter(pl.col("dataset") == dataset), drawn).rows]
     tell("looking for near-duplicates")
@@ -106,6 +108,16 @@ def build_pairs(
     counts |= {"pairs": pairs.height, "near-duplicates": pairs["duplicate_of"].count()}
     noted = {"made_from": {**notes, **dict.fromkeys(datasets, state)}}
     return Built((warehouse.write(PREF_PAIRS, pairs, noted),), counts)
+
+
+def _still_asked(pairs: pl.DataFrame, sample: pl.DataFrame) -> pl.DataFrame:
+    """Pairs that a model wrote for turns that would be asked about today with the same conversation before them."""
+    today = {(row["dialogue_id"], row["turn"]): row["context"] for row in sample.iter_rows(named=True)}
+    is_same = [
+        today.get((dialogue, turn)) == context
+        for dialogue, turn, context in pairs.select("dialogue_id", "turn", "context").iter_rows()
+    ]
+    return pairs.filter(pl.Series(is_same, dtype=pl.Boolean))
 
 
 def quality_requests(warehouse: Warehouse, datasets: Sequence[str]) -> list[LlmRequest]:

@@ -113,7 +113,7 @@ def import_sheet(settings: Settings, file: Path, annotator: str | None) -> None:
     news = pl.concat(
         [fresh.select("kind", "item_id", "annotator"), gone.select("kind", "item_id", "annotator")]
     ).n_unique()
-    click.echo(f"{file}: {judged:,} judgements, {news:,} of them new or changed")
+    click.echo(f"{file}: {judged:,} judged, {news:,} of them new or changed")
     left = {kind: len(validation.disagreements(latest_or_empty(warehouse, ANNO_VALIDATION), kind)) for kind in KINDS}
     for kind, number in left.items():
         if number:

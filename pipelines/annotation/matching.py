@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from pipelines.annotation.context import NAME, TITLE, Context
-from pipelines.annotation.rulebook import Flag, Rule, Rulebook
+from pipelines.annotation.rulebook import Flag, Rule, Rulebook, check_patterns
 from warehouse.tables.dialogues import ROLES
 
 _QUESTION_WORD = r"^(?:and |so |oh |ok |okay |hmm+ |well |yes |no )?(?:who|what|when|where|why|which|how|is|are|was|were|do|does|did|can|could|will|would|should|has|have you|any)\b"
@@ -31,7 +31,8 @@ class Matches:
 
 
 def match(book: Rulebook, context: Context) -> Matches:
-    """Apply all rules of `book`."""
+    """Apply all rules of `book`. Raises RuleError for a pattern that is no regular expression."""
+    check_patterns(book)
     turns, clauses = context.turns, context.clauses
     text = clauses["clause"]
     row = clauses["row"]

@@ -137,7 +137,7 @@ def _items(turns: pl.DataFrame, speaking: pl.DataFrame, label: str) -> pl.DataFr
             "turn",
             "by",
             pl.col(label).alias("label"),
-            pl.concat_str("made_by", "version", separator=" ").alias("maker"),
+            pl.concat_str("made_by", "version", "model", separator=" ", ignore_nulls=True).alias("maker"),
         )
         .sort("dialogue_id", "turn", "label", "maker")
         .unique(["dialogue_id", "turn", "label"], keep="first", maintain_order=True)
@@ -463,7 +463,7 @@ def human_vto_rows(validation: pl.DataFrame) -> pl.DataFrame:
     """ANNO_VTO rows of people: what they hold together, `no_operation` where that is none."""
     held = settled(validation, "vto").with_columns(
         pl.when(pl.col("labels").list.len() == 0)
-        .then([pl.lit(NO_OPERATION)])
+        .then(pl.lit([NO_OPERATION]))
         .otherwise(pl.col("labels"))
         .alias("operation")
     )

@@ -105,10 +105,10 @@ def _annotated(book: Rulebook, context: Context, before: Before | None) -> Heuri
         pl.col("confidence").is_null().alias("is_silent"),
         pl.col("confidence").fill_null(SMALL_TALK_CONFIDENCE).cast(pl.Float32),
     )
+    # Where no rule has fired, every word must be small talk.
+    most = pl.when("is_silent").then(0).otherwise(book.words_left_max)
     decisions = decisions.with_columns(
-        ((pl.col("confidence") >= book.confidence_min) & (pl.col("words_left") <= book.words_left_max)).alias(
-            "is_decided"
-        )
+        ((pl.col("confidence") >= book.confidence_min) & (pl.col("words_left") <= most)).alias("is_decided")
     )
     silent = decisions.filter("is_decided", "is_silent").select(
         *_TURN,

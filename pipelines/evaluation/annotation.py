@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.annotation.validation import ADJUDICATED, LABELS, settled
+from pipelines.gateways.llm.runs import STAND_IN_MODEL
 from warehouse.tables.annotation import (
     EVAL_ANNOTATION,
     EVAL_ANNOTATION_DISAGREEMENTS,
@@ -121,6 +122,7 @@ def agreement(validation: pl.DataFrame, kind: str) -> pl.DataFrame:
         .agg(
             pl.col("dataset", "was_by").first(),
             pl.col("label").filter(pl.col("was_present")).alias("was"),
+            pl.col("made_by").str.contains(STAND_IN_MODEL, literal=True).any().fill_null(False).alias("by_stand_in"),
         )
     )
     items = held.join(drawn, on="item_id").sort("item_id")
@@ -129,12 +131,13 @@ def agreement(validation: pl.DataFrame, kind: str) -> pl.DataFrame:
     found: list[dict[str, object]] = []
     automatic = "the automatic annotation when the sample was drawn, which people did not see"
     for dataset, part in _by_dataset(items):
-        found += _agreements(kind, dataset, "all", part, f"People (agreed or adjudicated) against {automatic}.")
+        note = _STAND_IN if part["by_stand_in"].any() else ""
+        found += _agreements(kind, dataset, "all", part, f"People (agreed or adjudicated) against {automatic}.{note}")
         for by in part["was_by"].drop_nulls().unique().sort() if kind != "pair" else ():
             own = part.filter(pl.col("was_by") == by)
-            found += _agreements(
-                kind, dataset, f"by:{by}", own, f"People against {automatic}; turns decided by {by}.", labels=False
-            )
+            note = _STAND_IN if own["by_stand_in"].any() else ""
+            words = f"People against {automatic}; turns decided by {by}.{note}"
+            found += _agreements(kind, dataset, f"by:{by}", own, words, labels=False)
     if kind != "pair":
         found += _between(validation, kind)
     return _rows(found)
@@ -308,7 +311,11 @@ def against_gold(gold: pl.DataFrame, turns: pl.DataFrame, rows: pl.DataFrame) ->
     hand = "One annotator's hand labels (tests/golden)"
     found = []
     for dataset, part_name, all_of in _by_part(covered):
-        tuned = " Rules were tuned on this part." if part_name == "dev" else " Rules were not tuned on this part."
+        tuned = (
+            " Rules were tuned on this part."
+            if part_name == "dev"
+            else " Rules were not written on this part; one threshold was settled after its figures had been seen."
+        )
         found.append(_share("vto", dataset, f"rules:{part_name}", "coverage", all_of, pl.col("hit"), f"Gold turns that the rules decide.{tuned}"))  # fmt: skip
         own = ruled.join(all_of.select(_TURN), on=_TURN, how="semi")
         found += _scores(
@@ -498,7 +505,7 @@ def _drawn_sums(values: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.vstack([totals.sum(axis=0, keepdims=True), weights @ totals])
 
 
-def _summary(sums: np.ndarray, formula) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
+def _summary(sums: np.ndarray, formula) -> tuple[float, float, float]:
     """(value, lower, upper end of its 95 % interval) of a formula of sums."""
     with np.errstate(all="ignore"):
         values = np.array([formula(row) for row in sums], dtype=float)

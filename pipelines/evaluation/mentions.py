@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -79,7 +80,7 @@ def item_truth(stated: pl.DataFrame, films: pl.DataFrame, dataset: str) -> pl.Da
     truth = stated.join(known.select("imdb_id", "movie_id", film_year="year"), on="imdb_id").select(
         pl.lit(dataset).alias("dataset"), "item_id", "movie_id", year=pl.coalesce("film_year", "year")
     )
-    return truth.cast(dict(ITEMS)).select(ITEMS.names()).unique(["dataset", "item_id"]).sort("dataset", "item_id")
+    return truth.cast(ITEMS).select(ITEMS.names()).unique(["dataset", "item_id"]).sort("dataset", "item_id")
 
 
 def contradicts_year(truth: pl.DataFrame, items: pl.DataFrame) -> pl.Series:
@@ -103,31 +104,42 @@ def evaluate_items(
     """Judge core_item_links against a truth of items (see ITEMS); `is_doubtful` marks truth rows that contradict a stated year.
 
     Precision: share of the linked items whose film is the true one; recall: share of the items of the truth that are linked to
-    it; accuracy_at_1: the same when the likeliest film counts whatever its probability. Clusters of the bootstrap are the true films.
+    it; accuracy_at_1: the same when the likeliest film counts whatever its probability; mean_score_prob: what the links say of themselves,
+    to be compared with precision. Clusters of the bootstrap are the true films. With `is_doubtful` all figures come a second time, as truth
+    `<name>_year_agrees`, with the doubtful rows left out.
     """
-    judged = truth.with_columns(
-        is_doubtful=is_doubtful if is_doubtful is not None else pl.lit(False)
-    ).join(item_links, on=["dataset", "item_id"], how="inner", suffix="_linked")
+    judged = truth.with_columns(is_doubtful=is_doubtful if is_doubtful is not None else pl.lit(False)).join(
+        item_links, on=["dataset", "item_id"], how="inner", suffix="_linked"
+    )
     judged = judged.rename({"movie_id": "true_id", "movie_id_linked": "linked_id"}).with_columns(
         top_id=pl.coalesce("linked_id", pl.col("alternatives").list.first().struct.field("movie_id"))
     )
     metrics = []
-    for stage in STAGES:
+    versions = [(name, protocol, judged)]
+    if is_doubtful is not None:
+        agreeing = judged.filter(~pl.col("is_doubtful"))
+        left_out = judged.height - agreeing.height
+        words = (
+            f"{protocol}; left out: {left_out} items whose name states a year more than one from that of the true film"
+        )
+        versions.append((f"{name}_year_agrees", words, agreeing))
+    for (version, words, rows), stage in product(versions, STAGES):
         is_linked = pl.col("linked_id").is_not_null()
         if stage == "after_lint":
             is_linked &= ~pl.col("is_quarantined")
         right = pl.col("linked_id") == pl.col("true_id")
-        counts = judged.select(
+        counts = rows.select(
             "dataset",
             cluster="true_id",
             linked=is_linked,
+            prob=pl.when(is_linked).then("score_prob").otherwise(0.0).cast(pl.Float64),
             linked_right=is_linked & right.fill_null(False),
             true=pl.lit(True),
             true_found=is_linked & right.fill_null(False),
             placed=pl.lit(True),
             placed_right=(pl.col("top_id") == pl.col("true_id")).fill_null(False),
         )
-        metrics.append(_figures(counts, name, "item", stage, protocol, seed))
+        metrics.append(_figures(counts, version, "item", stage, words, seed))
     wrong = judged.filter(pl.col("linked_id").ne_missing(pl.col("true_id"))).select(
         "dataset",
         truth=pl.lit(name),
@@ -156,7 +168,7 @@ def span_truth(stated: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
     known = films.filter(pl.col("imdb_id").is_not_null()).sort("movie_id").unique("imdb_id", keep="first")
     joined = stated.join(known.select("imdb_id", "movie_id"), on="imdb_id", how="left")
     in_corpus = (pl.col("in_corpus").cast(pl.String) == "1") & (pl.col("title_year_check") != "id")
-    return joined.with_columns(is_open=in_corpus.fill_null(False)).select(SPANS.names()).cast(dict(SPANS))
+    return joined.with_columns(is_open=in_corpus.fill_null(False)).select(SPANS.names()).cast(SPANS)
 
 
 def column_truth(hints: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
@@ -170,7 +182,7 @@ def column_truth(hints: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
     named = films.select("movie_id", "year", title=pl.col("title").str.to_lowercase()).drop_nulls("year")
     single = named.filter(pl.len().over("title", "year") == 1)
     joined = stated.join(single, on=["title", "year"], how="left").with_columns(is_open=pl.lit(False))
-    return joined.select(SPANS.names()).cast(dict(SPANS))
+    return joined.select(SPANS.names()).cast(SPANS)
 
 
 def evaluate_spans(
@@ -187,7 +199,7 @@ def evaluate_spans(
 
     A link is right when it overlaps a true span and names its film. Precision: share of the links that are right; recall: share
     of the true spans whose film is in the corpus that a right link covers; accuracy_at_1: share of right films among these spans
-    where anything was linked. The method `all` counts each place once, with its most probable link.
+    where anything was linked; mean_score_prob: what the links say of themselves. The method `all` counts each place once, with its most probable link.
     """
     truth = truth.filter(pl.col("dialogue_id").is_in(read.implode())).with_row_index("span")
     linked = mentions.filter(
@@ -208,9 +220,7 @@ def evaluate_spans(
                 ).unique(["dialogue_id", "turn", "start"], keep="first", maintain_order=True)  # fmt: skip
             links = links.with_row_index("link")
             met = truth.join(
-                links.select(
-                    "link", "dialogue_id", "turn", linked_id="movie_id", link_start="start", link_end="end"
-                ),
+                links.select("link", "dialogue_id", "turn", linked_id="movie_id", link_start="start", link_end="end"),
                 on=["dialogue_id", "turn"],
             ).filter((pl.col("start") < pl.col("link_end")) & (pl.col("link_start") < pl.col("end")))
             open_links = met.filter("is_open")["link"].unique().implode()
@@ -220,6 +230,7 @@ def evaluate_spans(
                 "dataset",
                 cluster="dialogue_id",
                 linked=pl.lit(True),
+                prob=pl.col("score_prob").cast(pl.Float64),
                 linked_right=pl.col("link").is_in(right["link"].implode()),
                 true=pl.lit(False),
                 true_found=pl.lit(False),
@@ -233,6 +244,7 @@ def evaluate_spans(
                 "dataset",
                 cluster="dialogue_id",
                 linked=pl.lit(False),
+                prob=pl.lit(0.0),
                 linked_right=pl.lit(False),
                 true=pl.lit(True),
                 true_found=found,
@@ -257,20 +269,22 @@ def _span_disagreements(
     links: pl.DataFrame, truth: pl.DataFrame, met: pl.DataFrame, right: pl.DataFrame, name: str
 ) -> pl.DataFrame:
     """Links that are not right, and spans of known films where nothing was linked."""
-    first = met.join(right.select("span").unique(), on="span", how="anti").unique("link", keep="first", maintain_order=True)
+    first = met.join(right.select("span").unique(), on="span", how="anti").unique(
+        "link", keep="first", maintain_order=True
+    )
     wrong = links.join(right.select("link").unique(), on="link", how="anti").join(
         first.select("link", true_id="movie_id"), on="link", how="left"
     )
-    missed = truth.filter(pl.col("movie_id").is_not_null() & ~pl.col("is_open")).join(met.select("span").unique(), on="span", how="anti")
+    missed = truth.filter(pl.col("movie_id").is_not_null() & ~pl.col("is_open")).join(
+        met.select("span").unique(), on="span", how="anti"
+    )
     shape = ["dataset", "truth", "dialogue_id", "turn", "surface", "linked_id", "true_id", "score_prob", "kind"]
     return pl.concat(
         [
             wrong.with_columns(
                 truth=pl.lit(name),
                 linked_id="movie_id",
-                kind=pl.when(pl.col("true_id").is_not_null())
-                .then(pl.lit("wrong_film"))
-                .otherwise(pl.lit("spurious")),
+                kind=pl.when(pl.col("true_id").is_not_null()).then(pl.lit("wrong_film")).otherwise(pl.lit("spurious")),
             ).select(shape),
             missed.with_columns(
                 truth=pl.lit(name),
@@ -287,9 +301,9 @@ def _span_disagreements(
 def _figures(counts: pl.DataFrame, truth: str, method: str, stage: str, protocol: str, seed: int) -> pl.DataFrame:
     """Shares and their 95 % intervals (Poisson bootstrap of the clusters) for each dataset of `counts`.
 
-    `counts`: dataset, cluster, and flags linked, linked_right, true, true_found, placed, placed_right.
+    `counts`: dataset, cluster, flags linked, linked_right, true, true_found, placed, placed_right, and prob, the probability of what is linked.
     """
-    flags = ["linked", "linked_right", "true", "true_found", "placed", "placed_right"]
+    flags = ["linked", "linked_right", "true", "true_found", "placed", "placed_right", "prob"]
     rows = []
     for dataset in counts["dataset"].unique().sort():
         by_cluster = (
@@ -299,7 +313,7 @@ def _figures(counts: pl.DataFrame, truth: str, method: str, stage: str, protocol
         weight = np.random.default_rng(seed).poisson(1.0, (_REPLICATES, len(totals)))
         point, spread = _ratios(totals.sum(axis=0)[None, :]), _ratios(weight @ totals)
         n = dict(zip(flags, totals.sum(axis=0).astype(int).tolist(), strict=True))
-        sizes = {"precision": n["linked"], "recall": n["true"], "f1": n["true"], "accuracy_at_1": n["placed"]}
+        sizes = {"recall": n["true"], "f1": n["true"], "accuracy_at_1": n["placed"]}
         for metric, value in point.items():
             if not np.isfinite(value[0]):
                 continue
@@ -312,11 +326,13 @@ def _figures(counts: pl.DataFrame, truth: str, method: str, stage: str, protocol
                     "value": float(value[0]),
                     "ci_low": low,
                     "ci_high": high,
-                    "n": sizes[metric],
+                    "n": sizes.get(metric, n["linked"]),
                     "clusters": by_cluster.height,
                 }
             )
-    schema = {c: EVAL_MENTION_LINKING.schema[c] for c in ("dataset", "metric", "value", "ci_low", "ci_high", "n", "clusters")}
+    schema = {
+        c: EVAL_MENTION_LINKING.schema[c] for c in ("dataset", "metric", "value", "ci_low", "ci_high", "n", "clusters")
+    }
     return pl.DataFrame(rows, schema=schema).with_columns(
         truth=pl.lit(truth),
         method=pl.lit(method),
@@ -327,8 +343,8 @@ def _figures(counts: pl.DataFrame, truth: str, method: str, stage: str, protocol
 
 
 def _ratios(totals: np.ndarray) -> dict[str, np.ndarray]:
-    """Metrics from sums of the six flags, shape [samples, 6] -> [samples] each; not a number where nothing was judged."""
-    linked, linked_right, true, true_found, placed, placed_right = totals.T
+    """Metrics from sums of the flags, shape [samples, 7] -> [samples] each; not a number where nothing was judged."""
+    linked, linked_right, true, true_found, placed, placed_right, prob = totals.T
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = linked_right / linked, true_found / true
         return {
@@ -336,6 +352,7 @@ def _ratios(totals: np.ndarray) -> dict[str, np.ndarray]:
             "recall": recall,
             "f1": 2 * precision * recall / (precision + recall),
             "accuracy_at_1": placed_right / placed,
+            "mean_score_prob": prob / linked,
         }
 
 
@@ -347,7 +364,9 @@ def _in_words(rows: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
     """Add the films in words, and conform to eval_mention_disagreements."""
     words = films.select(
         "movie_id",
-        film=pl.concat_str("title", pl.lit(" ("), pl.col("year").cast(pl.String).fill_null("year unknown"), pl.lit(")")),
+        film=pl.concat_str(
+            "title", pl.lit(" ("), pl.col("year").cast(pl.String).fill_null("year unknown"), pl.lit(")")
+        ),
     )
     rows = rows.join(words, left_on="linked_id", right_on="movie_id", how="left").rename({"film": "linked_film"})
     rows = rows.join(words, left_on="true_id", right_on="movie_id", how="left").rename({"film": "true_film"})

@@ -98,7 +98,8 @@ def take_apart(turns: pl.DataFrame) -> Texts:
     upper = np.array([chr(c).isupper() for c in points.tolist()], dtype=bool)[inverse] if len(points) else first > 0
     digit = np.array([chr(c).isdigit() for c in points.tolist()], dtype=bool)[inverse] if len(points) else first > 0
     words = words.with_columns(
-        opens=pl.Series(opens, dtype=pl.Boolean) & ~(pl.col("folded").shift(1).is_in(_ABBREVIATED) & (pl.col("row").shift(1) == pl.col("row"))).fill_null(False),
+        opens=pl.Series(opens, dtype=pl.Boolean)
+        & ~(pl.col("folded").shift(1).is_in(_ABBREVIATED) & (pl.col("row").shift(1) == pl.col("row"))).fill_null(False),
         upper=pl.Series(upper, dtype=pl.Boolean),
         digit=pl.Series(digit, dtype=pl.Boolean),
     )
@@ -129,7 +130,9 @@ def may_begin(texts: Texts) -> pl.Series:
     for back in (1, 2):  # "watched the ..."
         step = cue.shift(back) & (pl.col("row").shift(back) == pl.col("row"))
         behind |= step if back == 1 else step & pl.col("skipped").shift(1)
-    return texts.words.select((pl.col("upper") | pl.col("opens") | pl.col("digit") | behind).fill_null(False)).to_series()
+    return texts.words.select(
+        (pl.col("upper") | pl.col("opens") | pl.col("digit") | behind).fill_null(False)
+    ).to_series()
 
 
 def _asked(rows: pl.DataFrame, words: pl.DataFrame) -> pl.Series:
@@ -139,7 +142,9 @@ def _asked(rows: pl.DataFrame, words: pl.DataFrame) -> pl.Series:
         asking, on="row", how="left", maintain_order="left"
     )
     asks = pl.col("question") & pl.col("asking").fill_null(False)
-    return marked.select((asks.shift(1) & (pl.col("dialogue").shift(1) == pl.col("dialogue"))).fill_null(False)).to_series()
+    return marked.select(
+        (asks.shift(1) & (pl.col("dialogue").shift(1) == pl.col("dialogue"))).fill_null(False)
+    ).to_series()
 
 
 def _at(column: pl.Series, index: Int, valid: Bool) -> NDArray[np.float64]:
@@ -158,7 +163,9 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
     Zipf frequency of the rarest word, and `is_marked`, whether the writing shows a title.
     """
     words = texts.words
-    row, start, end, begin, count = (hits[c].cast(pl.Int64).to_numpy() for c in ("row", "start", "end", "first", "tokens"))
+    row, start, end, begin, count = (
+        hits[c].cast(pl.Int64).to_numpy() for c in ("row", "start", "end", "first", "tokens")
+    )
     last = begin + count - 1
     # What is said of the words of a name leaves its article out.
     has_article = (hits["surface"].str.contains(_ARTICLE) & (hits["tokens"] > 1)).to_numpy().astype(np.int64)
@@ -183,7 +190,10 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
         cased=(~pl.col("digit")) & (pl.col("folded").str.len_chars() > 3),
         capital=pl.col("upper") & (pl.col("folded").str.len_chars() > 3),
         free=~pl.col("opens") & ~pl.col("digit") & (pl.col("folded") != "i") & (pl.col("folded").str.len_chars() > 3),
-        free_capital=pl.col("upper") & ~pl.col("opens") & (pl.col("folded") != "i") & (pl.col("folded").str.len_chars() > 3),
+        free_capital=pl.col("upper")
+        & ~pl.col("opens")
+        & (pl.col("folded") != "i")
+        & (pl.col("folded").str.len_chars() > 3),
     )
     words = words.with_columns(small)
     upper_here, _ = sums("upper")
@@ -225,9 +235,7 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
     quoted = _is_one_of(char_before, _QUOTES) & _is_one_of(char_behind, _QUOTES)
     turn_first = np.searchsorted(word_row, row, side="left")
     turn_last = np.searchsorted(word_row, row, side="right") - 1
-    ends_here = (last == turn_last) | (
-        same_row(next_at) & (_at(words["opens"], next_at, same_row(next_at)) > 0)
-    )
+    ends_here = (last == turn_last) | (same_row(next_at) & (_at(words["opens"], next_at, same_row(next_at)) > 0))
     whole_turn = (begin - turn_first <= 1) & (turn_last - last <= 1)
     whole_sentence = opens & ends_here
     asked = texts.rows["is_asked"].cast(pl.Float64).to_numpy()[row]
@@ -295,16 +303,23 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
         near |= _at(words[f"around_{cue}"], next_at, next_valid) > 0
         near |= (columns["behind_film"] > 0) & (_at(words[f"around_{cue}"], next_at + 1, same_row(next_at + 1)) > 0)
         columns[f"around_{cue}"] = near.astype(np.float64)
-    number = words.select(pl.col("folded").str.contains(r"^(?:\d{1,2}|two|three|four|five|part|chapter|volume|vol|episode)$")).to_series()
+    number = words.select(
+        pl.col("folded").str.contains(r"^(?:\d{1,2}|two|three|four|five|part|chapter|volume|vol|episode)$")
+    ).to_series()
     columns["number_behind"] = _at(number, next_at, next_valid)
-    columns["series_name_of_several"] = columns["series_name"] * np.maximum(columns["behind_several"], columns["around_whole"])
-    columns["no_cue_in_lower_case"] = lower & ~(columns["before_watched"] + columns["before_called"] + columns["before_liked"] > 0) & ~whole_turn & ~quoted
+    columns["series_name_of_several"] = columns["series_name"] * np.maximum(
+        columns["behind_several"], columns["around_whole"]
+    )
+    columns["no_cue_in_lower_case"] = (
+        lower
+        & ~(columns["before_watched"] + columns["before_called"] + columns["before_liked"] > 0)
+        & ~whole_turn
+        & ~quoted
+    )
     out = pl.DataFrame({name: pl.Series(values.astype(np.float64)) for name, values in columns.items()})
     year = hits["year_behind"].is_not_null().to_numpy() | hits["bare_year"].is_not_null().to_numpy()
     marked = (in_title_case & (loud < 0.5) & ~all_upper) | acronym | quoted | year
-    return out.with_columns(
-        commonness=pl.Series(rarest, dtype=pl.Float32), is_marked=pl.Series(marked)
-    )
+    return out.with_columns(commonness=pl.Series(rarest, dtype=pl.Float32), is_marked=pl.Series(marked))
 
 
 def _shouted(texts: Texts, row: Int, start: Int, end: Int) -> Bool:
@@ -346,7 +361,28 @@ def genre_of_word() -> dict[str, str]:
     from pipelines.corpus.vocabulary import GENRES
 
     words = {genre.lower().replace("-", "").replace(" ", "") for genre in GENRES}
-    words |= {"scifi", "romcom", "romcoms", "comedies", "dramas", "thrillers", "westerns", "animated", "romantic", "scary", "funny", "superhero", "musicals", "documentaries", "mysteries", "suspense", "cartoon", "cartoons", "gangster", "kids"}
+    words |= {
+        "scifi",
+        "romcom",
+        "romcoms",
+        "comedies",
+        "dramas",
+        "thrillers",
+        "westerns",
+        "animated",
+        "romantic",
+        "scary",
+        "funny",
+        "superhero",
+        "musicals",
+        "documentaries",
+        "mysteries",
+        "suspense",
+        "cartoon",
+        "cartoons",
+        "gangster",
+        "kids",
+    }
     found = {}
     for word in sorted(words):
         genres = canonical_genres(word)

@@ -8,7 +8,7 @@ What a film is found by depends on that film alone. A change of one film can the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -255,6 +255,15 @@ def _common_words() -> Hashes:
     folded = keyed(pl.Series(words), drops_article=False)["hash"]
     numbers = pl.Series([hash_of(str(n)) for n in range(100)], dtype=pl.UInt64)
     return pl.concat([folded, numbers]).unique().sort().to_numpy()
+
+
+def with_any_spacing(gazetteer: Gazetteer) -> Gazetteer:
+    """The same names as if each stood there with every number of words.
+
+    Scanning leaves out common words that are divided otherwise than all names of a key. So a name is found in more places when another
+    film's name has its letters, too. With this gazetteer all places are found at which the names can be met, whatever other names there are.
+    """
+    return replace(gazetteer, words=np.full_like(gazetteer.words, np.iinfo(np.uint64).max))
 
 
 def strings_of(gazetteer: Gazetteer, keys: Int) -> pl.Series:

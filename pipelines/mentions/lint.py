@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
-
 # Columns that a link must come with: see `reasons`.
 EVIDENCE = pl.Schema(
     {
         "method": pl.String,  # of core_mentions, or `item`
         "movie_id": pl.String,
+        "score_prob": pl.Float32,
         "name": pl.String,  # the item's name as stated, null where the mention comes with none
         "stated_year": pl.Int32,  # in the name, or behind the mention
         "film_year": pl.Int32,
@@ -32,6 +32,9 @@ EVIDENCE = pl.Schema(
 
 # From this Zipf frequency on, a word is a function word or so common that only the writing can make it a title.
 COMMON_WORD = 5.0
+
+# From this probability on, common words are believed to be a title ("have you seen get out?").
+_SURE = 0.9
 
 # A film that so many have rated is meant even if a person bears its name ("Forrest Gump").
 _KNOWN_FILM = 20_000
@@ -82,8 +85,7 @@ RULES = (
     Rule(
         "year_clash",
         "The year that is stated and the film's are more than one apart.",
-        pl.col("movie_id").is_not_null()
-        & ((pl.col("stated_year") - pl.col("film_year")).abs() > _YEAR_TOLERANCE),
+        pl.col("movie_id").is_not_null() & ((pl.col("stated_year") - pl.col("film_year")).abs() > _YEAR_TOLERANCE),
     ),
     Rule(
         "not_a_film",
@@ -93,16 +95,15 @@ RULES = (
     Rule(
         "person_name",
         "The name is that of a person, no year is stated, and no film of that name is well known.",
-        pl.col("is_person")
-        & pl.col("stated_year").is_null()
-        & (pl.col("film_votes").fill_null(0) < _KNOWN_FILM),
+        pl.col("is_person") & pl.col("stated_year").is_null() & (pl.col("film_votes").fill_null(0) < _KNOWN_FILM),
     ),
     Rule(
         "function_word",
-        "Nothing but very common words, and nothing in the writing shows a title (`good`, `it`, `watch`).",
+        "Nothing but very common words, and neither the writing nor the rest of the sentence shows a title (`good`, `it`, `watch`).",
         pl.col("method").is_in(["hint", "free_text"])
         & (pl.col("commonness") >= COMMON_WORD)
-        & ~pl.col("is_marked"),
+        & ~pl.col("is_marked")
+        & (pl.col("score_prob") < _SURE),
     ),
 )
 
@@ -113,5 +114,3 @@ def reasons(evidence: pl.DataFrame) -> pl.Series:
     for rule in reversed(RULES):
         found = pl.when(rule.when.fill_null(False)).then(pl.lit(rule.reason)).otherwise(found)
     return evidence.select(found.alias("quarantine_reason")).to_series()
-
-

@@ -44,11 +44,19 @@ class Omissions:
 class Trigrams:
     """Which keys hold which three letters in a row.
 
-    `matrix`: 1 where trigram (row) stands in key (column), sparse. `sizes` [keys]: distinct trigrams of each key.
+    `matrix`: 1 where trigram (row) stands in key (column), sparse. `sizes` [columns]: distinct trigrams of each; `keys` [columns]: its number.
     """
 
     matrix: csr_array
     sizes: NDArray[np.int32]
+    keys: Int
+
+
+def _held(letters: Letters, at: Int, is_held: NDArray[np.bool_]) -> tuple[Int, Letters, Int]:
+    """The keys that `is_held` marks: their numbers, and `letters` and `at` of them alone."""
+    keys = np.flatnonzero(is_held)
+    sizes = at[keys + 1] - at[keys]
+    return keys, letters[np.repeat(at[keys], sizes) + counted(sizes)], np.concatenate([[0], np.cumsum(sizes)])
 
 
 def _omitted(letters: Letters, at: Int) -> tuple[Int, Hashes]:
@@ -75,11 +83,10 @@ def _omitted(letters: Letters, at: Int) -> tuple[Int, Hashes]:
 
 def omissions(letters: Letters, at: Int, is_held: NDArray[np.bool_]) -> Omissions:
     """Index the keys that `is_held` [keys] marks."""
+    keys, letters, at = _held(letters, at, is_held)
     owner, hashes = _omitted(letters, at)
-    held = is_held[owner]
-    owner, hashes = owner[held], hashes[held]
     order = np.argsort(hashes)
-    return Omissions(hashes[order], owner[order].astype(np.int32))
+    return Omissions(hashes[order], keys[owner[order]].astype(np.int32))
 
 
 def one_error_away(letters: Letters, at: Int, index: Omissions) -> tuple[Int, Int]:
@@ -116,13 +123,12 @@ def trigrams(letters: Letters, at: Int, is_held: NDArray[np.bool_]) -> Trigrams:
     """Index the keys that `is_held` [keys] marks."""
     from scipy.sparse import csr_array
 
-    owner, number = _trigrams_of(letters, at)
-    held = is_held[owner]
-    owner, number = owner[held].astype(np.int32), number[held].astype(np.int32)
-    matrix = csr_array((np.ones(len(owner), dtype=np.int16), (number, owner)), shape=(_TRIGRAMS, len(at) - 1))
+    keys, letters, at = _held(letters, at, is_held)
+    owner, number = (x.astype(np.int32) for x in _trigrams_of(letters, at))
+    matrix = csr_array((np.ones(len(owner), dtype=np.int16), (number, owner)), shape=(_TRIGRAMS, len(keys)))
     matrix.sum_duplicates()
     matrix.data[:] = 1
-    return Trigrams(matrix, np.bincount(matrix.indices, minlength=len(at) - 1).astype(np.int32))
+    return Trigrams(matrix, np.bincount(matrix.indices, minlength=len(keys)).astype(np.int32), keys)
 
 
 def sharing_trigrams(letters: Letters, at: Int, index: Trigrams) -> tuple[Int, Int]:
@@ -155,4 +161,4 @@ def sharing_trigrams(letters: Letters, at: Int, index: Trigrams) -> tuple[Int, I
     order = np.lexsort((key, longer / 2 - count / used[query], query))
     query, key = query[order], key[order]
     top = np.arange(len(query)) - np.searchsorted(query, query) < _COMPARED
-    return query[top], key[top]
+    return query[top], index.keys[key[top]]

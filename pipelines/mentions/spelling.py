@@ -65,7 +65,11 @@ def sound_code(folded: pl.Expr) -> pl.Expr:
     for digit in "123456":
         code = code.str.replace_all(f"{digit}{digit}+", digit)
     first = code.str.slice(0, 1)
-    return pl.when(word.str.contains(r"\d")).then(pl.lit("#") + word).otherwise(first + code.str.slice(1).str.replace_all("0", ""))
+    return (
+        pl.when(word.str.contains(r"\d"))
+        .then(pl.lit("#") + word)
+        .otherwise(first + code.str.slice(1).str.replace_all("0", ""))
+    )
 
 
 def _runs(words: pl.DataFrame) -> pl.DataFrame:
@@ -75,13 +79,17 @@ def _runs(words: pl.DataFrame) -> pl.DataFrame:
         codes=pl.col("code").filter(tight).str.join(" "),
         letters=pl.col("plain").filter(tight).str.join(""),
         n=tight.sum(),
-        full=pl.col("plain").filter(~pl.col("folded").is_in(["the", "a", "an"]) | (pl.int_range(pl.len()) > 0)).str.join(""),
+        full=pl.col("plain")
+        .filter(~pl.col("folded").is_in(["the", "a", "an"]) | (pl.int_range(pl.len()) > 0))
+        .str.join(""),
     )
 
 
 def _coded(words: pl.DataFrame) -> pl.DataFrame:
-    unique = words.select("folded").unique().with_columns(
-        code=sound_code(pl.col("folded")), plain=pl.col("folded").replace(_DIGIT_OF)
+    unique = (
+        words.select("folded")
+        .unique()
+        .with_columns(code=sound_code(pl.col("folded")), plain=pl.col("folded").replace(_DIGIT_OF))
     )
     return words.join(unique, on="folded", how="left", maintain_order="left")
 
@@ -92,9 +100,19 @@ def misspelt(words: pl.DataFrame, begins: pl.Series, gazetteer: Gazetteer) -> pl
     `words`: row, start, end, folded, opens, zipf, in the order of the texts. `begins` [words]: where a name may begin.
     """
     known = known_films(gazetteer.films).select("movie_id")
-    names = gazetteer.names.filter(pl.col("kind") != "part").join(known, on="movie_id", how="semi").select("movie_id", "name")
+    names = (
+        gazetteer.names.filter(pl.col("kind") != "part")
+        .join(known, on="movie_id", how="semi")
+        .select("movie_id", "name")
+    )
     numbered = names.select("movie_id", name=pl.col("name").str.extract(_NUMBERED)).drop_nulls()
-    names = pl.concat([names, numbered]).unique().sort("name", "movie_id").with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    names = (
+        pl.concat([names, numbered])
+        .unique()
+        .sort("name", "movie_id")
+        .with_row_index("row")
+        .with_columns(pl.col("row").cast(pl.Int64))
+    )
     listed = names.join(_runs(_coded(tokens_of(names.select("row", text="name")))), on="row").filter(
         (pl.col("full").str.len_chars() >= _LEAST_LETTERS - 1) & (pl.col("n") <= _WORDS) & (pl.col("letters") != "")
     )
@@ -117,8 +135,14 @@ def misspelt(words: pl.DataFrame, begins: pl.Series, gazetteer: Gazetteer) -> pl
         & (pl.col("written_full").str.len_chars() >= _LEAST_LETTERS)
         & ((pl.col("n") > 1) | (pl.col("zipf") < _RARE_WORD))
     )
-    found = found.sort("row", "start", "end", "movie_id", "similarity", "name", descending=[False, False, False, False, True, False])
-    return found.unique(["row", "start", "end", "movie_id"], keep="first", maintain_order=True).select(FOUND.names()).cast(dict(FOUND))
+    found = found.sort(
+        "row", "start", "end", "movie_id", "similarity", "name", descending=[False, False, False, False, True, False]
+    )
+    return (
+        found.unique(["row", "start", "end", "movie_id"], keep="first", maintain_order=True)
+        .select(FOUND.names())
+        .cast(FOUND)
+    )
 
 
 def _met(coded: pl.DataFrame, letters: str, listed: pl.DataFrame, n: int) -> pl.DataFrame:

@@ -19,11 +19,13 @@ SCHEMA = pl.Schema(
 def contexts(turns: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
     """The context of each point, a row a point that has one: dialogue_id, turn, context, lead, lead_from.
 
-    turns: dialogue_id, turn, role, plain_text of whole dialogues. points: dialogue_id, turn. Turns before the point in order, seeker as
-    `user`, recommender as `assistant`, runs of one speaker joined by line breaks, empty texts left out. The context ends with the
-    seeker; what the recommender has said since is the `lead`, with which an answer at this point begins (empty where there is none),
-    and `lead_from` the turn with which it begins. Points before which the seeker has said nothing have no context. Chat templates want both: an end with the user, and turns
-    that alternate.
+    turns: dialogue_id, turn, role, plain_text of whole dialogues. points: dialogue_id, turn.
+
+    Turns before the point in order, seeker as `user`, recommender as `assistant`, runs of one speaker joined by line breaks, empty texts
+    left out; the latest messages that fit into CHARACTERS_MAX, of a longer one its end. The context ends with the seeker; what the
+    recommender has said since is the `lead`, with which an answer at this point begins (empty where there is none), and `lead_from`
+    the turn with which that begins. Chat templates want both: an end with the user, and turns that alternate. Points before which the
+    seeker has said nothing have no context.
     """
     wanted = points.select(pl.col("dialogue_id"), pl.col("turn").cast(pl.Int32)).unique()
     texts = turns.select("dialogue_id", said_at=pl.col("turn").cast(pl.Int32), role="role", content="plain_text")
@@ -47,8 +49,10 @@ def contexts(turns: pl.DataFrame, points: pl.DataFrame) -> pl.DataFrame:
         )
     )
     leads = runs.filter("is_lead").select(*_POINT, "lead_from", lead="content")
-    messages = runs.filter(~pl.col("is_lead")).with_columns(
-        since=pl.col("content").str.len_chars().cum_sum(reverse=True).over(_POINT)
+    messages = (
+        runs.filter(~pl.col("is_lead"))
+        .with_columns(pl.col("content").str.tail(CHARACTERS_MAX))
+        .with_columns(since=pl.col("content").str.len_chars().cum_sum(reverse=True).over(_POINT))
     )
     kept = messages.filter(pl.col("since") <= CHARACTERS_MAX).select(
         *_POINT,

@@ -19,7 +19,6 @@ NOUN = (
     "classics?|sequels?|series))"
 )
 WORDS_MIN = 3
-# Any text is worked on by as many expressions as there are rules and phrases: at most so many phrases of a kind.
 _PHRASE = re.compile("<(one|several|any)>")
 
 
@@ -45,7 +44,7 @@ class Wording:
 
 @cache
 def wording() -> Wording:
-    """The wording as shipped. Raises ValueError for a rule that could leave a slot behind or a phrase without its title."""
+    """The wording as shipped. Raises ValueError for a suggestion without its title."""
     stated = tomllib.loads((files("pipelines.preferences") / "wording.toml").read_text("utf-8"))
     rules = tuple(Rule(each["why"], _pattern(each["find"]), _result(each["put"])) for each in stated["rule"])
     suggestions = tuple(stated["suggestions"])
@@ -88,9 +87,9 @@ def without_films(texts: pl.Series, at: pl.Series) -> pl.Series:
         else:
             changed = text
             phrases = stated.phrases[name]
-            for turn, phrase in enumerate(phrases):
+            for place, phrase in enumerate(phrases):
                 replaced = text.str.replace_all(rule.find, rule.put.replace(f"<{name}>", phrase))
-                changed = pl.when(number % len(phrases) == turn).then(replaced).otherwise(changed)
+                changed = pl.when(number % len(phrases) == place).then(replaced).otherwise(changed)
         # A rule looks twice: matches that share a word do not both count the first time.
         frame = frame.with_columns(text=changed).with_columns(text=changed)
     is_capital = pl.col("before").str.contains(rf"^[^\p{{L}}{SLOT}]*\p{{Lu}}|^[^\p{{L}}]*{SLOT}")

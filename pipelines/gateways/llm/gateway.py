@@ -303,6 +303,7 @@ class _Asking:
                 await asyncio.gather(*tasks)
             except BaseException:
                 self._stop.set()
+                self._settled.set()
                 await asyncio.wait(tasks, timeout=self._settings.grace_s)
                 raise
             finally:

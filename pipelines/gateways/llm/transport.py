@@ -74,7 +74,8 @@ def open_client(settings: LlmSettings, key: Secret | None) -> AsyncOpenAI:
     url = httpx2.URL(settings.base_url)
     proxy = None if proxy_bypass(url.host) else getproxies().get(url.scheme)
     limits = httpx2.Limits(max_connections=settings.workers, max_keepalive_connections=settings.workers)
-    network = httpx2.AsyncHTTPTransport(limits=limits, proxy=proxy)
+    # Loading the system's certificates takes longer than a call on this machine; http has no use for them.
+    network = httpx2.AsyncHTTPTransport(verify=url.scheme == "https", limits=limits, proxy=proxy)
     # A redirect would carry the key to another host.
     http = httpx2.AsyncClient(
         transport=_Guarded(network, key), timeout=settings.timeout_s, follow_redirects=False, trust_env=False

@@ -102,7 +102,9 @@ def _holds(flag: Flag, speaker: str, before: list[tuple[str, list[str]]]) -> boo
     if flag.titles is not None and any("xtitlex" in clause for clause in clauses):
         return True
     wanted, unless = _searches(flag.patterns), _searches(flag.unless)
-    return bool(wanted) and any(wanted.search(clause) and not (unless and unless.search(clause)) for clause in clauses)
+    if wanted is None:
+        return False
+    return any(wanted.search(clause) and not (unless and unless.search(clause)) for clause in clauses)
 
 
 def _clauses(text: str) -> list[str]:

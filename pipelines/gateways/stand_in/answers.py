@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
+from pipelines.gateways.stand_in import annotation, preferences
+
 # Data and temperature of a request in, answer out; by the name of the prompt.
-Answerer = Callable[[dict[str, Any], float], object]
-ANSWERERS: dict[str, Answerer] = {}
-for _name in ("annotation", "preferences"):
-    with suppress(ModuleNotFoundError):
-        ANSWERERS |= import_module(f"pipelines.gateways.stand_in.{_name}").ANSWERERS
+Answerer = Callable[[Mapping[str, Any], float], object]
+ANSWERERS: Mapping[str, Answerer] = {**annotation.ANSWERERS, **preferences.ANSWERERS}
 
 _DEEPEST = 20
 

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 LARGEST_REQUEST_BYTES = 8 * 1024 * 1024
 _START_S = 30.0
-_DATA = re.compile(rf".*{OPENING}\s*(.*?)\s*{CLOSING}", re.DOTALL)
 _SCHEMA_IN_WORDS = re.compile(r'must fit this JSON schema, named "([^"]+)":\n(\{.*)\Z', re.DOTALL)
 
 
@@ -293,9 +292,10 @@ def _text(asked: _Asked) -> str:
 def _data(messages: list[dict[str, Any]]) -> dict[str, Any]:
     """The JSON document in the last message of the user: what stands between the delimiters, else the whole message."""
     said = next((message["content"] for message in reversed(messages) if message["role"] == "user"), "")
-    found = _DATA.match(said)
+    _, opening, rest = said.rpartition(OPENING)
+    inside, closing, _ = rest.partition(CLOSING)
     try:
-        data = json.loads(found[1] if found else said)
+        data = json.loads(inside if opening and closing else said)
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
@@ -315,6 +315,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        # Who connects before the server runs waits, and is not turned away.
+        listening.listen(128)
     except OSError:
         listening.close()
         raise

@@ -59,7 +59,7 @@ PAIRS = contract_suite(
         flag("has_context_user", "len(list_filter(\"context\", lambda m: m.role = 'user')) > 0", "context"),
         flag("is_model_named", '"construction" <> \'llm_quality\' OR "model" IS NOT NULL', "construction", "model"),
         flag("is_duplicate_of_another", '"duplicate_of" IS DISTINCT FROM "pair_id"', "duplicate_of", "pair_id"),
-        flag("ends_with_user", "\"context\"[-1].role = 'user'", "context"),
+        flag("ends_with_user", "coalesce(\"context\"[-1].role = 'user', FALSE)", "context"),
         flag("is_duplicate", '"duplicate_of" IS NOT NULL', "duplicate_of"),
         # Null where both are equally long: that says nothing about length.
         Derived(

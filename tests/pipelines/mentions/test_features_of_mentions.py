@@ -1,0 +1,118 @@
+"""Evidence on names: how they are written, what stands beside them, what speaks for a film."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pipelines.mentions.features import candidate_evidence, cues, genre_of_word, take_apart
+from pipelines.mentions.gazetteer import build_gazetteer, names_of
+from pipelines.mentions.model import weights
+from pipelines.mentions.reading import read_turns
+from tests.conversation_frames import films
+
+FILMS = films(
+    {"title": "Glass Orchard", "year": 2001},
+    {"title": "The Copper Lantern", "year": 1994},
+    {"title": "Tobin", "year": 2001},
+)
+
+
+def evidence(*texts: str, surface: str = "Glass Orchard") -> dict:
+    gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
+    turns = pl.DataFrame(
+        {
+            "dialogue": [0] * len(texts),
+            "turn": list(range(len(texts))),
+            "role": ["seeker"] * len(texts),
+            "text": list(texts),
+        }
+    )
+    nothing = pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64})
+    hits = read_turns(turns, nothing, gazetteer, lambda _: None).hits
+    return hits.filter(pl.col("surface").str.to_lowercase() == surface.lower()).row(-1, named=True)
+
+
+def on(found: dict) -> set[str]:
+    return {name for name, value in found.items() if value == 1.0 and isinstance(value, float)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I saw Glass Orchard yesterday", {"in_title_case", "before_watched"}),
+        ("i saw glass orchard yesterday", {"in_lower_case", "before_watched"}),
+        ("have you seen the movie glass orchard?", {"before_watched", "ends_sentence"}),
+        ("It is called 'Glass Orchard'", {"before_called", "quoted"}),
+        ("I love Glass Orchard movies", {"before_liked", "behind_several"}),
+        ("all of the Glass Orchard stories", {"around_whole"}),
+        ("the new Glass Orchard", {"around_new", "in_title_case"}),
+        ("Glass Orchard 2000 was fine", {"has_bare_year", "opens_sentence"}),
+        ("Glass Orchard (2001)", {"has_year_behind"}),
+        ("i went there. GLASS ORCHARD? yes", {"in_capitals"}),
+        ("I SAW GLASS ORCHARD", {"shouted", "before_watched"}),
+        ("Glass Orchard", {"whole_turn", "whole_sentence"}),
+        ("we met mr. Glass orchard keeper", {"in_sentence_case", "before_person"}),
+    ],
+)
+def test_writing_and_neighbours(text, expected):
+    assert expected <= on(evidence(text))
+
+
+def test_an_article_of_the_name_is_not_what_stands_before_it():
+    found = evidence("I watched The Copper Lantern", surface="The Copper Lantern")
+    assert {"before_watched", "in_title_case", "two_words"} <= on(found)
+    assert found["before_determiner"] == 0
+
+
+def test_the_turn_before_asks_for_a_film():
+    assert "asked" in on(evidence("What movie did you like best?", "Glass Orchard"))
+    assert "asked" not in on(evidence("How are you?", "Glass Orchard"))
+
+
+def test_every_weight_has_its_evidence():
+    gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
+    turns = pl.DataFrame({"dialogue": [0], "turn": [0], "role": ["seeker"], "text": ["I saw Tobin"]})
+    reading = read_turns(
+        turns, pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64}), gazetteer, lambda _: None
+    )
+    known = {*reading.hits.columns, *reading.candidates.columns}
+    known |= {"film_known", "people_named", "genre_named", "year_named", "of_the_time", "before_the_time"}
+    assert set(weights().models["texts"].weights) <= known
+    assert set(weights().models["items"].weights) <= set(reading.candidates.columns)
+
+
+def test_years_and_spelling_of_candidates_by_hand():
+    rows = pl.DataFrame(
+        {
+            "group": [0, 0, 0], "match": ["exact"] * 3, "similarity": [1.0] * 3, "year": [2001, 2002, None], "votes": [10, None, 5],
+            "source_count": [4, 1, 1], "kind": ["movie", "short", "movie"], "stated_year": [2001] * 3, "bare_year": [None] * 3,
+            "written": ["Take"] * 3, "name": ["Take", "The Take", "take"], "article_before": [False] * 3, "around_new": [True] * 3,
+            "around_old": [False] * 3, "surprise": [0.5] * 3, "in_lower_case": [0.0] * 3, "in_title_case": [1.0] * 3,
+        },
+        schema_overrides={"bare_year": pl.Int32, "votes": pl.Int64},
+    )  # fmt: skip
+    found = candidate_evidence(rows)
+    assert found["year_same"].to_list() == [1, 0, 0]
+    assert found["year_one_apart"].to_list() == [0, 1, 0]
+    assert found["film_without_year"].to_list() == [0, 0, 1]
+    assert found["spelled_same"].to_list() == [1, 0, 1]
+    assert found["article_missing"].to_list() == [0, 1, 0]
+    assert found["is_short"].to_list() == [0, 1, 0]
+    assert found["namesakes"][0] == pytest.approx(1.585 / 4, abs=1e-3)
+    # Only films that somebody knows make another one the older.
+    assert found["new_and_newest"].to_list() == [1, 1, 0]
+
+
+def test_words_keep_their_places_through_any_unicode():
+    text = "Amélie’s 😀 café — Glass\u200bOrchard"
+    words = take_apart(pl.DataFrame({"dialogue": [0], "turn": [0], "role": ["seeker"], "text": [text]})).words
+    for row in words.iter_rows(named=True):
+        assert text[row["start"] : row["end"]].strip() == text[row["start"] : row["end"]] != ""
+
+
+def test_cue_words_are_folded_and_genre_words_have_genres():
+    for part in ("before", "behind", "around"):
+        for words in cues()[part].values():
+            assert all(word == word.lower() and word.isalnum() for word in words)
+    assert genre_of_word()["scifi"] == "Sci-Fi"
