@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +17,9 @@ from assets.build.plan import mark_complete
 from assets.groups import GROUPS, PARTITIONED, REFRESHED
 from assets.settings import PROJECT, Settings, stand_in_environment
 from warehouse.store import Warehouse
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 class ConsoleDisplay:
@@ -89,7 +93,7 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
             # dagster.yaml names its folders relative to where it lies.
             home = Path(os.environ.get("DAGSTER_HOME") or PROJECT).absolute()
             with chdir(home):
-                problems = _execute(display, home, groups, full)
+                problems = _execute(display, home, settings, groups, full)
             if not problems and (groups is None or set(REFRESHED) <= set(groups)):
                 mark_complete(settings.warehouse)
     if problems:
@@ -101,7 +105,23 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
     return 0
 
 
-def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, full: bool) -> list[str]:
+def _bury_the_dead(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> None:
+    """End the runs with these tags that dagster still takes for running, and free their slots in the pools.
+
+    To be called under the warehouse's lock, which such a run would hold if it lived: it was killed. Its slots would never come
+    free, and the next run would wait for them without end.
+    """
+    import dagster as dg
+
+    left = instance.get_runs(dg.RunsFilter(tags=dict(tags), statuses=[dg.DagsterRunStatus.STARTED]))
+    for run in left:
+        instance.report_run_failed(run, "its process was killed")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _execute(
+    display: ConsoleDisplay, home: Path, settings: Settings, groups: Sequence[str] | None, full: bool
+) -> list[str]:
     """Run the job; returns what went wrong, in words."""
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
@@ -117,7 +137,8 @@ def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, 
     ops = {
         "read_sources", "normalise", "link_records", "fuse", "read_dialogues", "link_mentions", "annotate", "make_pairs",
     }  # fmt: skip
-    tags = {"marquee/started_by": "command line", **(ALL_DATASETS if wanted & PARTITIONED else {})}
+    tags = {"marquee/started_by": "command line", "marquee/warehouse": str(settings.warehouse)}
+    _bury_the_dead(instance, tags)
     token = DISPLAY.set(display)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     try:
@@ -129,7 +150,7 @@ def _execute(display: ConsoleDisplay, home: Path, groups: Sequence[str] | None, 
             instance=instance,
             asset_selection=keys,
             raise_on_error=False,
-            tags=tags,
+            tags={**tags, **(ALL_DATASETS if wanted & PARTITIONED else {})},
         )
     finally:
         DISPLAY.reset(token)

@@ -10,19 +10,25 @@ import pytest
 from warehouse.contracts import Column, Table
 from warehouse.quality.suite import Expectation, Suite, contract_suite, select_sql
 from warehouse.quality.suites.every import SUITES
-from warehouse.tables import corpus, titles
+from warehouse.tables import annotation, corpus, dialogues, llm, mentions, preferences, titles
 
 ALL = [pytest.param(suite, id=name) for name, suite in SUITES.items()]
 
 
 def test_the_core_tables_have_a_suite() -> None:
-    assert set(SUITES) == {
+    assert {
         "core_title_records",
         "core_movies",
         "core_movie_links",
         "core_movie_conflicts",
         "eval_entity_resolution",
-    }
+    } <= set(SUITES)
+
+
+def test_every_table_of_conversations_but_the_rejects_has_a_suite() -> None:
+    areas = (dialogues, mentions, llm, annotation, preferences)
+    stored = {table.name for area in areas for table in area.TABLES if table.sql is None}
+    assert stored - set(SUITES) == {"raw_dialogue_rejects"}
 
 
 @pytest.mark.parametrize("suite", ALL)
@@ -69,7 +75,7 @@ def test_parameters_are_used_and_declared(suite: Suite) -> None:
 
 
 def test_any_contract_gives_a_suite() -> None:
-    for table in (*titles.TABLES, *corpus.TABLES):
+    for table in (*titles.TABLES, *corpus.TABLES, *dialogues.TABLES, *annotation.TABLES):
         suite = contract_suite(table)
         assert len(suite.expectations) > len([c for c in table.columns if not c.nullable])
 
