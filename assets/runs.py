@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,11 @@ from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
     import dagster as dg
+
+
+# Tags of a run: who started it, on what, and in which process.
+_STARTED_BY, _WAREHOUSE, _PROCESS = "marquee/started_by", "marquee/warehouse", "marquee/process"
+_COMMAND_LINE = "command line"
 
 
 class ConsoleDisplay:
@@ -105,18 +111,35 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
     return 0
 
 
-def _bury_the_dead(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> None:
-    """End the runs with these tags that dagster still takes for running, and free their slots in the pools.
+def _bury_the_dead(instance: dg.DagsterInstance, warehouse: Path) -> None:
+    """End the command line's runs that dagster still takes for running though they were killed, and free their slots in the pools.
 
-    To be called under the warehouse's lock, which such a run would hold if it lived: it was killed. Its slots would never come
-    free, and the next run would wait for them without end.
+    Their slots would never come free, and the next run would wait for them without end. To be called under the lock of `warehouse`: a run
+    on it would hold that lock if it lived. Of runs on other warehouses, those are dead whose process is gone.
     """
     import dagster as dg
 
-    left = instance.get_runs(dg.RunsFilter(tags=dict(tags), statuses=[dg.DagsterRunStatus.STARTED]))
-    for run in left:
-        instance.report_run_failed(run, "its process was killed")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    started = dg.RunsFilter(tags={_STARTED_BY: _COMMAND_LINE}, statuses=[dg.DagsterRunStatus.STARTED])
+    for run in instance.get_runs(started):
+        if run.tags.get(_WAREHOUSE) == str(warehouse) or not _is_alive(run.tags.get(_PROCESS, "")):
+            instance.report_run_failed(run, "its process was killed")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_alive(process: str) -> bool:
+    """Whether there is a process of this name (host/pid); of another host nobody can tell, so it counts as alive."""
+    host, _, pid = process.rpartition("/")
+    if host and host != platform.node():
+        return True
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # there is one, and it is somebody else's
+        return True
+    return True
 
 
 def _execute(
@@ -137,8 +160,12 @@ def _execute(
     ops = {
         "read_sources", "normalise", "link_records", "fuse", "read_dialogues", "link_mentions", "annotate", "make_pairs",
     }  # fmt: skip
-    tags = {"marquee/started_by": "command line", "marquee/warehouse": str(settings.warehouse)}
-    _bury_the_dead(instance, tags)
+    tags = {
+        _STARTED_BY: _COMMAND_LINE,
+        _WAREHOUSE: str(settings.warehouse),
+        _PROCESS: f"{platform.node()}/{os.getpid()}",
+    }
+    _bury_the_dead(instance, settings.warehouse)
     token = DISPLAY.set(display)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     try:

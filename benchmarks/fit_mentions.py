@@ -1,6 +1,6 @@
 """Fits the weights of mention linking on a built warehouse, and writes them as pipelines/mentions/weights.toml.
 
-    python benchmarks/fit_mentions.py WAREHOUSE GOLD VERSION > weights.toml
+    python benchmarks/fit_mentions.py WAREHOUSE pipelines/evaluation/gold/mentions.tsv VERSION > weights.toml
 
 Items: a film is true when ReDial's id2info gives its IMDb id; films and names that only dialogue catalogues know are taken out first, and rows
 whose film is of another year than the item's name states are left out. Fitted on the true films of even hash, judged on the odd ones.

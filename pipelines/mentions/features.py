@@ -7,7 +7,6 @@ data (`cues.toml`). Evidence looks at one dialogue and the films whose names occ
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipelines.corpus.vocabulary import canonical_genres
+from pipelines.corpus.vocabulary import GENRES, canonical_genres
 from pipelines.mentions.tokens import tokens_of
 
 Int = NDArray[np.int64]
@@ -31,10 +30,6 @@ _UNKNOWN_WORD = 1.0  # Zipf frequency below which words are not told apart
 _MAX_VOTES = 6.5  # log10 of the most ratings that a film has
 _ARTICLE = r"(?i)^(?:the|an?) "
 _MAX_SOURCES = 5.0  # log2 of the most sources that know a film
-
-
-# Columns that come with the evidence and are not weighed.
-NOT_EVIDENCE = ("commonness", "is_marked")
 
 
 @cache
@@ -358,8 +353,6 @@ def _kind_words() -> frozenset[str]:
 @cache
 def genre_of_word() -> dict[str, str]:
     """Folded words that name a genre -> the genre of the corpus."""
-    from pipelines.corpus.vocabulary import GENRES
-
     words = {genre.lower().replace("-", "").replace(" ", "") for genre in GENRES}
     words |= {
         "scifi",
@@ -443,8 +436,3 @@ def candidate_evidence(candidates: pl.DataFrame) -> pl.DataFrame:
         article_surplus=~pl.col("name").str.contains(_ARTICLE)
         & (pl.col("written").str.contains(_ARTICLE) | pl.col("article_before")),
     ).with_columns(pl.all().cast(pl.Float64))
-
-
-def names(frames: Iterable[pl.DataFrame]) -> list[str]:
-    """Names of the evidence in several frames, in order."""
-    return [name for frame in frames for name in frame.columns if name not in NOT_EVIDENCE]

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from assets.cli import main
+from assets.contracts import FIXED
 from tests.assets.commands import Finished, content, marquee, versions
 from tests.assets.conftest import INVENTED, Built, known_films
 from warehouse.store import Warehouse
@@ -42,7 +43,8 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
 def test_run_shows_its_steps_and_ends_with_queries_that_work(built: Built, home: Path) -> None:
     steps = [line.split()[1:-2] for line in built.done.err.splitlines() if line.startswith("✓")]
     assert sorted(" ".join(step) for step in steps) == [
-        "ask TMDB", "evaluate linking", "fuse", "link", "normalise", "read sources",
+        "annotate", "ask TMDB", "evaluate annotation", "evaluate linking", "evaluate mentions", "evaluate pairs", "fuse", "keep ledger",
+        "link", "link mentions", "make pairs", "normalise", "read dialogues", "read sources",
     ]  # fmt: skip
     assert "skipped: TMDB_API_KEY is not set" in built.done.err
     lines = built.done.out.splitlines()
@@ -91,7 +93,7 @@ def test_unknown_groups_are_refused_with_the_known_ones(command: str, groups: st
     done = ask(command, "--only", groups, "--sources", tmp_path, "--warehouse", tmp_path / "w")
     assert done.code == 2
     assert "--only" in done.err
-    assert "choose among raw, core, eval" in done.err
+    assert "choose among raw, core, dialogues, anno, pref, eval" in done.err
     assert not (tmp_path / "w").exists()
 
 
@@ -215,7 +217,8 @@ def test_asking_where_nothing_is_published_says_so(command: list[str], ask: Ask,
 def test_tables_lists_every_table_with_its_rows_and_meaning(built: Built, ask: Ask) -> None:
     listed = json.loads(ask("tables", "--format", "json", "--warehouse", built.root).out)
     by_name = {row["name"]: row for row in listed}
-    assert set(Warehouse(built.root).names()) | {"core_movies_complete"} == set(by_name)
+    views = {table.name for table in FIXED if table.sql is not None}
+    assert set(Warehouse(built.root).names()) | views == set(by_name)
     assert all(row["meaning"] for row in listed)
     assert by_name["core_movies"]["rows"] == content(built.root, "core_movies").height
     assert by_name["core_movies"]["version"] == 0

@@ -14,11 +14,14 @@ import dagster as dg
 import pytest
 
 import models
-from assets.automation import REFRESH_JOB, sources_sensor
+from assets.automation import ALL_DATASETS, CONVERSATIONS_JOB, EVERYTHING_JOB, REFRESH_JOB, sources_sensor
+from assets.build.dialogues import TABLES as READ_TABLES
 from assets.contracts import all_contracts
+from assets.groups import EXTERNAL, GROUPS, REFRESHED
 from pipelines.sources.blocks import all_blocks
 from tests.assets.commands import PROJECT, environment
 from warehouse.quality.suites.every import SUITES
+from warehouse.tables.dialogues import DATASETS
 from warehouse.tables.titles import raw_table_name
 
 HEAVY = (
@@ -30,6 +33,11 @@ HEAVY = (
     "transformers",
     "faiss",
     "openai",
+    "httpx",
+    "starlette",
+    "uvicorn",
+    "jsonschema",
+    "scipy",
 )
 SOURCES_TOML = """
 [[source]]
@@ -87,12 +95,48 @@ def test_every_asset_explains_itself(specs: list[dg.AssetSpec], sources: Path) -
         assert all(column.description for column in schema.columns), name
 
 
-def test_every_asset_but_the_raw_ones_has_inputs(defs: dg.Definitions) -> None:
+def test_only_what_is_read_from_files_has_no_inputs(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     roots = {key.to_user_string() for key in graph.root_materializable_asset_keys}
-    assert all(name.startswith("raw_") and name.endswith("__titles") for name in roots)
-    after = {key.to_user_string() for key in graph.get(dg.AssetKey("core_movies")).parent_keys}
-    assert {"core_movie_links", "core_title_records"} <= after
+    titles = {name for name in roots if name.startswith("raw_") and name.endswith("__titles")}
+    assert roots - titles == {table.name for table in READ_TABLES}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("core_movies", {"core_movie_links", "core_title_records"}),
+        ("core_mentions", {"core_turns", "core_mention_hints", "core_dialogue_items", "core_movies"}),
+        ("anno_turns", {"core_turns", "core_mentions", "anno_vto", "anno_validation"}),
+        ("pref_pairs", {"core_turns", "core_mentions", "core_feedback", "core_movies", "anno_validation"}),
+        ("pref_dpo", {"pref_pairs"}),
+        ("llm_calls", {"anno_vto", "anno_strategy", "pref_pairs"}),
+    ],
+)
+def test_assets_follow_from_their_inputs(defs: dg.Definitions, name: str, inputs: set[str]) -> None:
+    parents = defs.resolve_asset_graph().get(dg.AssetKey(name)).parent_keys
+    assert inputs <= {key.to_user_string() for key in parents}
+
+
+def test_what_people_say_is_the_only_asset_that_no_run_makes(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.external_asset_keys} == EXTERNAL
+
+
+def test_every_asset_belongs_to_a_group_that_a_command_can_name(specs: list[dg.AssetSpec]) -> None:
+    assert {spec.group_name for spec in specs} == {group for groups in GROUPS.values() for group in groups}
+    assert set(REFRESHED) == set(GROUPS) - {"eval"}
+
+
+def test_conversations_are_partitioned_by_dataset_and_nothing_else_is(specs: list[dg.AssetSpec]) -> None:
+    partitioned = {spec.key.to_user_string(): spec.partitions_def for spec in specs if spec.partitions_def}
+    assert all(found.get_partition_keys() == list(DATASETS) for found in partitioned.values())
+    made = {
+        spec.key.to_user_string()
+        for spec in specs
+        if spec.group_name in {"dialogues", "anno", "pref"} and spec.key.to_user_string() not in EXTERNAL
+    }
+    assert set(partitioned) == made
 
 
 def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -> None:
@@ -101,6 +145,8 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
         (key.asset_key.to_user_string(), key.name): graph.get_check_spec(key).blocking for key in graph.asset_check_keys
     }
     for table, suite in SUITES.items():
+        if table in EXTERNAL:
+            continue
         for expectation in suite.expectations:
             assert checks[table, expectation.name] == (expectation.severity == "ERROR"), (table, expectation.name)
     readable = [blocks for (_, name), blocks in checks.items() if name == "readable"]
@@ -109,11 +155,33 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
     assert not all(checks.values())
 
 
-def test_refresh_is_scheduled_daily(defs: dg.Definitions) -> None:
-    schedule = defs.resolve_schedule_def("daily_refresh")
-    assert schedule.job_name == REFRESH_JOB
-    assert schedule.cron_schedule == "0 4 * * *"
-    assert defs.resolve_job_def(REFRESH_JOB)
+@pytest.mark.parametrize(
+    ("name", "job", "cron", "tags"),
+    [
+        ("daily_refresh", REFRESH_JOB, "0 4 * * *", {}),
+        ("daily_conversations", CONVERSATIONS_JOB, "0 5 * * *", ALL_DATASETS),
+    ],
+)
+def test_refreshes_are_scheduled_daily(
+    defs: dg.Definitions, name: str, job: str, cron: str, tags: dict[str, str]
+) -> None:
+    schedule = defs.resolve_schedule_def(name)
+    assert (schedule.job_name, schedule.cron_schedule) == (job, cron)
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = schedule.evaluate_tick(dg.build_schedule_context(instance)).run_requests or []
+    assert [{name: request.tags[name] for name in tags} for request in asked] == [tags]
+
+
+def test_jobs_have_the_assets_of_their_part(defs: dg.Definitions, specs: list[dg.AssetSpec]) -> None:
+    group = {spec.key: spec.group_name for spec in specs}
+    made = {key for key in group if key.to_user_string() not in EXTERNAL}
+
+    def of(job: str) -> set[dg.AssetKey]:
+        return set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
+
+    assert of(REFRESH_JOB) == {key for key in made if group[key] in {"raw", "meta", "core"}}
+    assert of(CONVERSATIONS_JOB) == {key for key in made if group[key] in {"dialogues", "anno", "pref"}}
+    assert of(EVERYTHING_JOB) == made
 
 
 def test_loading_the_definitions_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -169,37 +237,40 @@ def test_stock_dagster_loads_the_workspace(tmp_path: Path) -> None:
     assert "marquee" in done.stdout + done.stderr
 
 
-def _look(sensor: dg.SensorDefinition, cursor: str | None) -> tuple[int, str | None, str | None]:
+BOTH = [REFRESH_JOB, CONVERSATIONS_JOB]
+
+
+def _look(sensor: dg.SensorDefinition, cursor: str | None) -> tuple[list[dg.RunRequest], str | None, str | None]:
     """One look of the sensor: runs asked for, the new cursor, why none."""
     with dg.DagsterInstance.ephemeral() as instance:
         found = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
-    return len(found.run_requests or []), found.cursor, found.skip_message
+    return found.run_requests or [], found.cursor, found.skip_message
 
 
 def test_sensor_asks_once_when_files_have_settled(tmp_path: Path) -> None:
     sensor = sources_sensor(tmp_path)
     runs, cursor, why = _look(sensor, None)
-    assert (runs, why) == (0, f"no files in {tmp_path}")
+    assert (runs, why) == ([], f"no files in {tmp_path}")
 
     file = tmp_path / "deep" / "films.csv"
     file.parent.mkdir()
     file.write_text("a")
     runs, cursor, why = _look(sensor, cursor)
-    assert (runs, why) == (0, "files changed; waiting until they settle")
+    assert (runs, why) == ([], "files changed; waiting until they settle")
     file.write_text("ab")  # still being copied
     runs, cursor, why = _look(sensor, cursor)
-    assert (runs, why) == (0, "files changed; waiting until they settle")
+    assert (runs, why) == ([], "files changed; waiting until they settle")
     runs, cursor, _ = _look(sensor, cursor)
-    assert runs == 1
+    assert [run.job_name for run in runs] == BOTH
     for _ in range(2):
         runs, cursor, why = _look(sensor, cursor)
-        assert (runs, why) == (0, "nothing changed")
+        assert (runs, why) == ([], "nothing changed")
 
     os.utime(file, ns=(1, 1))
     runs, cursor, _ = _look(sensor, cursor)
-    assert runs == 0
+    assert runs == []
     runs, cursor, _ = _look(sensor, cursor)
-    assert runs == 1
+    assert [run.job_name for run in runs] == BOTH
 
 
 def test_sensor_asks_again_for_files_that_were_put_back(tmp_path: Path) -> None:
@@ -210,9 +281,17 @@ def test_sensor_asks_again_for_files_that_were_put_back(tmp_path: Path) -> None:
         file.write_text(text)
         os.utime(file, ns=(len(text), len(text)))
         for _ in range(2):
-            with dg.DagsterInstance.ephemeral() as instance:
-                found = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
-            cursor = found.cursor
-            keys += [request.run_key for request in found.run_requests or []]
-    # Dagster runs each key once ever, so equal files at another time need another key.
-    assert len(keys) == len(set(keys)) == 3
+            runs, cursor, _ = _look(sensor, cursor)
+            keys += [run.run_key for run in runs]
+    # Dagster runs each key once ever, so equal files at another time need another key, and so does each job.
+    assert len(keys) == len(set(keys)) == 6
+    assert [str(key).rpartition(":")[2] for key in keys] == ["corpus", "conversations"] * 3
+
+
+def test_the_run_for_conversations_covers_every_dataset(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("a")
+    sensor = sources_sensor(tmp_path)
+    _, cursor, _ = _look(sensor, None)
+    runs, _, _ = _look(sensor, cursor)
+    tags = {run.job_name: {name: run.tags.get(name) for name in ALL_DATASETS} for run in runs}
+    assert tags == {REFRESH_JOB: dict.fromkeys(ALL_DATASETS), CONVERSATIONS_JOB: ALL_DATASETS}

@@ -189,8 +189,7 @@ SENTENCES = (
 @given(
     st.lists(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4), min_size=1, max_size=6), st.integers(0, 99)
 )
-def test_a_dialogue_is_linked_the_same_alone_and_in_company(dialogues, seed):
-    gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
+def test_a_dialogue_is_linked_the_same_alone_and_in_company(gazetteer, dialogues, seed):
     talk = turns(*dialogues)
     whole = mentions(gazetteer, talk.sample(fraction=1, shuffle=True, seed=seed))
     alone = [mentions(gazetteer, talk.filter(pl.col("dialogue_id") == name)) for name in talk["dialogue_id"].unique()]
@@ -199,8 +198,7 @@ def test_a_dialogue_is_linked_the_same_alone_and_in_company(dialogues, seed):
 
 @settings(max_examples=25, deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_offsets_point_at_the_surface_in_any_text(before, behind):
-    gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
+def test_offsets_point_at_the_surface_in_any_text(gazetteer, before, behind):
     clean = [part.encode("utf-8", "replace").decode() for part in (before, behind)]
     text = f"{clean[0]} I watched Never Say Marigold {clean[1]}"
     for row in mentions(gazetteer, turns([text])).iter_rows(named=True):

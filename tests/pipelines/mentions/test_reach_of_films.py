@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,18 +56,32 @@ def linked(movies: pl.DataFrame, talk: pl.DataFrame = TALK) -> tuple[pl.DataFram
     return links, link_mentions(talk, own, links, gazetteer, lambda _: None)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+STATES = (
     st.lists(st.sampled_from(BASE), min_size=2, unique_by=id),
-    st.lists(st.sampled_from(BASE + OTHER), unique_by=lambda f: f["number"]),
+    st.lists(st.sampled_from(BASE + OTHER), unique_by=lambda film: film["number"]),
 )
-def test_linking_what_is_in_reach_equals_linking_all(first, second):
+
+
+def relinking_equals_linking_all(first: list[dict], second: list[dict]) -> None:
     before, now = films(*first), films(*(second or BASE))
     links, stored = linked(before)
     reached = in_reach(TALK, HINTS, ITEMS, links, before, now)
     kept = stored.filter(~pl.col("dialogue_id").is_in(reached.implode()))
     again = linked(now, TALK.filter(pl.col("dialogue_id").is_in(reached.implode())))[1]
     assert pl.concat([kept, again]).sort("dialogue_id", "turn", "start", "end", "method").equals(linked(now)[1])
+
+
+@settings(max_examples=3, deadline=None)
+@given(*STATES)
+def test_linking_what_is_in_reach_equals_linking_all(first, second):
+    relinking_equals_linking_all(first, second)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(*STATES)
+def test_linking_what_is_in_reach_equals_linking_all_for_many_changes(first, second):
+    relinking_equals_linking_all(first, second)
 
 
 def test_nothing_is_in_reach_when_nothing_changed_and_little_when_little_did():

@@ -297,7 +297,8 @@ def test_cross_checks_are_sound_data() -> None:
     for each in checks:
         assert each.severity in ("ERROR", "WARN")
         assert {each.table, *each.needs} <= tables
-        assert all(name in each.sql for name in each.needs)
+        # A check may belong to a table that it says something about and does not look at.
+        assert all(name in each.sql for name in each.needs if name != each.table)
 
 
 ACROSS = [
