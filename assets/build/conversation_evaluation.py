@@ -44,7 +44,7 @@ _METHODS = ("all", *MENTION_METHODS)
 
 def gold(name: str) -> str:
     """The text of a hand-labelled file of pipelines/evaluation/gold."""
-    return (resources.files("pipelines.evaluation") / "gold" / name).read_text(encoding="utf-8")
+    return (resources.files("pipelines.evaluation.gold") / name).read_text(encoding="utf-8")
 
 
 def build_mention_evaluation(

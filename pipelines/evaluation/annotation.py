@@ -274,7 +274,7 @@ def _between(validation: pl.DataFrame, kind: str) -> list[dict[str, object]]:
 
 
 def read_gold(content: str) -> pl.DataFrame:
-    """The gold set (tests/golden/vto_gold.tsv): dataset, dialogue_id, turn, part, operations (list), strategy (null for seekers)."""
+    """The gold set (pipelines/evaluation/gold/vto.tsv): dataset, dialogue_id, turn, part, operations (list), strategy (null for seekers)."""
     table = pl.read_csv(io.BytesIO(content.encode()), separator="\t", infer_schema=False, quote_char=None).fill_null("")
     if tuple(table.columns) != _GOLD_COLUMNS:
         raise ValueError(f"the gold set has the columns {', '.join(_GOLD_COLUMNS)}, not {', '.join(table.columns)}")
@@ -308,7 +308,7 @@ def against_gold(gold: pl.DataFrame, turns: pl.DataFrame, rows: pl.DataFrame) ->
     covered = known.join(decided.with_columns(pl.lit(1).alias("hit")), on=_TURN, how="left").with_columns(
         pl.col("hit").fill_null(0)
     )
-    hand = "One annotator's hand labels (tests/golden)"
+    hand = "One annotator's hand labels (pipelines/evaluation/gold)"
     found = []
     for dataset, part_name, all_of in _by_part(covered):
         tuned = (
@@ -426,7 +426,7 @@ def strategies(rows: pl.DataFrame, gold: pl.DataFrame | None = None) -> pl.DataF
     truths = [("the dataset's annotators", stated.select("dataset", *_TURN, pl.col("strategy").alias("gold")).with_columns(_part(stated["dialogue_id"])), "")]  # fmt: skip
     if gold is not None:
         hand = gold.filter(pl.col("strategy").is_not_null())
-        truths.append(("one annotator's hand labels (tests/golden)", hand.select("dataset", *_TURN, pl.col("strategy").alias("gold"), "part"), ":gold"))  # fmt: skip
+        truths.append(("one annotator's hand labels (pipelines/evaluation/gold)", hand.select("dataset", *_TURN, pl.col("strategy").alias("gold"), "part"), ":gold"))  # fmt: skip
     for words, truth, suffix in truths:
         known = truth.join(by_rules, on=_TURN, how="left")
         for dataset, part_name, own in _by_part(known, all_too=bool(suffix)):

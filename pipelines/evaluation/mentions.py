@@ -161,7 +161,7 @@ def evaluate_items(
 def span_truth(stated: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
     """Truth of spans through IMDb ids: see SPANS.
 
-    `stated`: columns of tests/golden/mentions_gold.tsv: dataset, dialogue_id, turn, start, end, imdb_id, in_corpus, title_year_check. The id is
+    `stated`: columns of pipelines/evaluation/gold/mentions.tsv: dataset, dialogue_id, turn, start, end, imdb_id, in_corpus, title_year_check. The id is
     null where no single film is meant. Such rows stay, as rows without a film do: a link there is wrong. Films that are in the
     corpus, but not under that id, are open.
     """

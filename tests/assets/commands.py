@@ -40,12 +40,15 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
         "assets.cli",
+        "assets.conversations",
         "assets.corpus",
         "assets.runs",
         "great_expectations",
         "great_expectations.expectations",
         "matplotlib.backends.backend_agg",
         "matplotlib.figure",
+        "pipelines.gateways.llm.gateway",
+        "pipelines.gateways.stand_in.server",
     ]
 )
 
@@ -63,8 +66,9 @@ class Finished:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a command: nothing of the caller's settings, dagster's files under `home`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MARQUEE_", "TMDB_", "DAGSTER_"))}
+    """The environment of a command: nothing of the caller's settings and keys, dagster's files under `home`."""
+    own = ("MARQUEE_", "TMDB_", "DAGSTER_", "OPENAI_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "DAGSTER_HOME": str(home), "PYTHONUTF8": "1", **more}
 
 

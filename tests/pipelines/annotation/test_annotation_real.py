@@ -15,7 +15,7 @@ from pipelines.dialogues.read import read_dataset
 from pipelines.evaluation.annotation import against_gold, coverage, read_gold, strategies
 from warehouse.tables.annotation import ANNO_STRATEGY, ANNO_TURNS, ANNO_VALIDATION, ANNO_VTO
 
-GOLD = Path(__file__).parents[2] / "golden" / "vto_gold.tsv"
+GOLD = Path(__file__).parents[3] / "pipelines" / "evaluation" / "gold" / "vto.tsv"
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 

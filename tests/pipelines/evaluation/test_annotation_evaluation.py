@@ -22,7 +22,7 @@ from warehouse.tables.annotation import (
     OPERATIONS,
 )
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLD = Path(__file__).parents[3] / "pipelines" / "evaluation" / "gold"
 
 
 def turn(dialogue: str, number: int, by: str | None, operations: list[str], rules: float | None) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def test_nothing_is_measured_of_nothing() -> None:
 
 
 def test_the_gold_set_can_be_read() -> None:
-    truth = evaluation.read_gold((GOLDEN / "vto_gold.tsv").read_text("utf-8"))
+    truth = evaluation.read_gold((GOLD / "vto.tsv").read_text("utf-8"))
     assert truth.height >= 200
     assert set(truth["operations"].explode(empty_as_null=False)) <= set(OPERATIONS)
     assert truth.select("dialogue_id", "turn").is_unique().all()
@@ -243,7 +243,7 @@ def test_the_gold_set_can_be_read() -> None:
 
 def own_dialogues() -> tuple[pl.DataFrame, pl.DataFrame]:
     """The invented conversations of the gold set, without linked mentions."""
-    lines = [json.loads(line) for line in (GOLDEN / "vto_gold_texts.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in (GOLD / "vto_texts.jsonl").read_text("utf-8").splitlines()]
     turns = pl.DataFrame(lines).with_columns(
         pl.col("turn").cast(pl.Int32),
         pl.lit("own").alias("dataset"),
@@ -255,7 +255,7 @@ def own_dialogues() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def test_rules_say_little_that_is_wrong_of_our_own_dialogues() -> None:
-    truth = evaluation.read_gold((GOLDEN / "vto_gold.tsv").read_text("utf-8"))
+    truth = evaluation.read_gold((GOLD / "vto.tsv").read_text("utf-8"))
     turns, mentions = own_dialogues()
     context = vto.annotate(turns, mentions)
     said = (

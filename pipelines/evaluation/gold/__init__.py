@@ -1,0 +1,1 @@
+"""Hand-labelled turns and mentions: ids, offsets and labels. What they are: README.md."""
