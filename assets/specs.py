@@ -93,9 +93,12 @@ def preview(rows: pl.LazyFrame) -> str:
     frame = rows.head(_PREVIEW_ROWS).collect()
 
     def cell(value: Any) -> str:
-        text = (
-            "" if value is None else ", ".join(map(str, value)) if isinstance(value, (list, pl.Series)) else str(value)
-        )
+        if isinstance(value, (list, pl.Series)):
+            text = ", ".join(map(str, value))
+        elif isinstance(value, float):
+            text = f"{value:.6g}"
+        else:
+            text = "" if value is None else str(value)
         text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
         return text if len(text) <= _PREVIEW_CHARACTERS else text[:_PREVIEW_CHARACTERS] + "…"
 

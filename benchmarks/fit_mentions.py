@@ -332,16 +332,20 @@ def main(root: Path, gold_file: Path, version: str) -> None:
     reliability = {name: block.reliability for name, block in builtin_blocks().items()}
     films = films_without(movies, warehouse.read("core_title_records"), warehouse.read("core_movie_links"), reliability)
     items = warehouse.read("core_dialogue_items").filter(pl.col("dataset") == "redial")
-    stated = warehouse.read("raw_redial_info__titles").select(item_id="source_id", imdb_id="imdb_id")
+    stated = warehouse.read("raw_redial_info__titles").select(
+        item_id="source_id",
+        imdb_id=pl.col("imdb_id").str.extract(r"(tt\d{7,9})"),
+        year=pl.col("year").str.extract(r"(\d{4})").cast(pl.Int32),
+    )
     turns, hints = warehouse.read("core_turns"), warehouse.read("core_mention_hints")
-    print(fitted(movies, films, items, stated, turns, hints, pl.read_csv(gold_file, separator="\t"), version))
+    print(fitted(movies, films, items, stated, turns, hints, pl.read_csv(gold_file, separator="\t", infer_schema_length=None, quote_char=None), version))
 
 
 def fitted(
     movies: pl.DataFrame, films: pl.DataFrame, items: pl.DataFrame, stated: pl.DataFrame, turns: pl.DataFrame, hints: pl.DataFrame,
     gold: pl.DataFrame, version: str,
 ) -> str:  # fmt: skip
-    """Fit all models. `films`: `movies` without what only dialogue catalogues know; `stated`: item_id, imdb_id of id2info."""
+    """Fit all models. `films`: `movies` without what only dialogue catalogues know; `stated`: item_id, imdb_id and year of id2info."""
     truth = item_truth(stated, films, "redial")
     truth = truth.filter(~contradicts_year(truth, items))
     item_model, note = fit_items(items, truth, build_gazetteer(films, names_of(films)))

@@ -27,6 +27,7 @@ from warehouse.tables.dialogues import (
 Status = Literal["read", "unchanged", "absent", "gone", "refused"]
 
 # A dataset of which more could not be read keeps its last version: its files are damaged, or are not what they are taken for.
+# Files count by their size: of one that cannot be read at all nobody knows how many records it holds.
 REJECT_SHARE_MAX = 0.2
 
 # What a repeated conversation is rejected with: kept once, and no damage.
@@ -81,7 +82,7 @@ def build_dialogues(
             outcomes[dataset] = DatasetOutcome(dataset, "unchanged")
         else:
             read = read_dataset(dataset, sources, tell)
-            outcomes[dataset] = _judged(dataset, read)
+            outcomes[dataset] = _judged(dataset, read, before)
             if outcomes[dataset].status == "read":
                 fresh[dataset] = read
     commits = []
@@ -99,20 +100,36 @@ def build_dialogues(
     return Built(tuple(commits), counts), outcomes
 
 
-def _judged(dataset: str, read: DialoguesRead) -> DatasetOutcome:
-    """Whether what was read may replace what is stored."""
+def _judged(dataset: str, read: DialoguesRead, before: pl.DataFrame) -> DatasetOutcome:
+    """Whether what was read may replace what is stored; `before` are the files as they were then."""
     bad = read.rejects.filter(~pl.col("reason").str.starts_with(REPEATED))
-    rows = int(read.files["rows_in"].sum())
+    share = _bad_share(read.files, bad, before)
     problem = None
-    if bad.height and bad.height > REJECT_SHARE_MAX * rows:
+    if share > REJECT_SHARE_MAX:
         reason, number = bad["reason"].value_counts(sort=True).row(0)
         first = bad.row(0, named=True)
         problem = (
-            f"{dataset}: {bad.height:,} of {rows:,} records could not be read (allowed {REJECT_SHARE_MAX:.0%}); "
-            f"most often: {reason} ({number:,} times); first: {first['file']} line {first['line']}: {first['reason']}"
+            f"{dataset}: {share:.0%} of its files could not be read (allowed {REJECT_SHARE_MAX:.0%}); "
+            f"most often: {reason} ({number:,} of {bad.height:,} rejects); first: {first['file']} line {first['line']}: {first['reason']}"
         )
     elif read.dialogues.is_empty():
         problem = f"{dataset}: no dialogue in {', '.join(read.files['file'].to_list()[:3])}"
     return DatasetOutcome(
         dataset, "refused" if problem else "read", read.dialogues.height, read.rejects.height, problem
     )
+
+
+def _bad_share(files: pl.DataFrame, bad: pl.DataFrame, before: pl.DataFrame) -> float:
+    """The share that the `bad` records have of a dataset's files, by size: the size they had before, where they have shrunk."""
+    rejected = bad.group_by("file").agg(bad=pl.len())
+    then = before.select("file", size_then="size_bytes")
+    weighed = (
+        files.join(rejected, on="file", how="left")
+        .join(then, on="file", how="left")
+        .with_columns(
+            size=pl.max_horizontal("size_bytes", "size_then"),
+            share=pl.col("bad").fill_null(0) / pl.max_horizontal("rows_in", pl.lit(1)),
+        )
+    )
+    total = int(weighed["size"].sum())
+    return float((weighed["size"] * weighed["share"]).sum()) / total if total else 0.0

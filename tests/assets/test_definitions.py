@@ -149,9 +149,11 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
             continue
         for expectation in suite.expectations:
             assert checks[table, expectation.name] == (expectation.severity == "ERROR"), (table, expectation.name)
-    readable = [blocks for (_, name), blocks in checks.items() if name == "readable"]
+    readable = {table: blocks for (table, name), blocks in checks.items() if name == "readable"}
+    # Films are linked across catalogues; a dataset of dialogues stands for itself, and the others go on without it.
+    assert not readable.pop("core_dialogues")
     assert readable
-    assert all(readable)
+    assert all(readable.values())
     assert not all(checks.values())
 
 
