@@ -7,7 +7,7 @@ PACK := data/sources
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run refresh ui test check bench clean
+.PHONY: help run refresh ui test lint check bench clean
 
 help: ## what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,11 +37,13 @@ ui: $(STAMP) ## the Dagster UI on http://localhost:3000
 test: $(STAMP) ## all tests; those on real catalogues are skipped where there are none
 	@$(BIN)/python -m pytest
 
-check: $(STAMP) ## format, lint, types, import rules, fast tests
+lint: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check: lint ## the same, and the fast tests
 	@$(BIN)/python -m pytest -m "not slow and not real_data"
 
 bench: $(STAMP) ## speed and memory, one JSON line each (half an hour)

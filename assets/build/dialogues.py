@@ -103,15 +103,20 @@ def build_dialogues(
 def _judged(dataset: str, read: DialoguesRead, before: pl.DataFrame) -> DatasetOutcome:
     """Whether what was read may replace what is stored; `before` are the files as they were then."""
     bad = read.rejects.filter(~pl.col("reason").str.starts_with(REPEATED))
-    share = _bad_share(read.files, bad, before)
+    files = _weighed(read.files, bad, before)
+    total = int(files["size"].sum())
+    share = float((files["size"] * files["bad_share"]).sum()) / total if total else 0.0
     problem = None
     if share > REJECT_SHARE_MAX:
-        reason, number = bad["reason"].value_counts(sort=True).row(0)
-        first = bad.row(0, named=True)
-        problem = (
-            f"{dataset}: {share:.0%} of its files could not be read (allowed {REJECT_SHARE_MAX:.0%}); "
-            f"most often: {reason} ({number:,} of {bad.height:,} rejects); first: {first['file']} line {first['line']}: {first['reason']}"
-        )
+        found = [f"{file} is empty now" for file in files.filter("is_emptied")["file"]]
+        if bad.height:
+            reason, number = bad["reason"].value_counts(sort=True).row(0)
+            first = bad.row(0, named=True)
+            found += [
+                f"most often: {reason} ({number:,} of {bad.height:,} rejects)",
+                f"first: {first['file']} line {first['line']}: {first['reason']}",
+            ]
+        problem = f"{dataset}: {share:.0%} of its files could not be read (allowed {REJECT_SHARE_MAX:.0%}); {'; '.join(found)}"
     elif read.dialogues.is_empty():
         problem = f"{dataset}: no dialogue in {', '.join(read.files['file'].to_list()[:3])}"
     return DatasetOutcome(
@@ -119,17 +124,19 @@ def _judged(dataset: str, read: DialoguesRead, before: pl.DataFrame) -> DatasetO
     )
 
 
-def _bad_share(files: pl.DataFrame, bad: pl.DataFrame, before: pl.DataFrame) -> float:
-    """The share that the `bad` records have of a dataset's files, by size: the size they had before, where they have shrunk."""
+def _weighed(files: pl.DataFrame, bad: pl.DataFrame, before: pl.DataFrame) -> pl.DataFrame:
+    """The files with the share of each that is `bad`, its size, before or now, whichever was larger, and whether it has lost all content."""
     rejected = bad.group_by("file").agg(bad=pl.len())
-    then = before.select("file", size_then="size_bytes")
-    weighed = (
+    then = before.select("file", size_then="size_bytes", rows_then="rows_in")
+    is_emptied = (pl.col("rows_in") == 0) & (pl.col("rows_then").fill_null(0) > 0)
+    share = pl.col("bad").fill_null(0) / pl.max_horizontal("rows_in", pl.lit(1))
+    return (
         files.join(rejected, on="file", how="left")
         .join(then, on="file", how="left")
-        .with_columns(
+        .select(
+            "file",
+            is_emptied=is_emptied,
+            bad_share=pl.when(is_emptied).then(1.0).otherwise(share),
             size=pl.max_horizontal("size_bytes", "size_then"),
-            share=pl.col("bad").fill_null(0) / pl.max_horizontal("rows_in", pl.lit(1)),
         )
     )
-    total = int(weighed["size"].sum())
-    return float((weighed["size"] * weighed["share"]).sum()) / total if total else 0.0

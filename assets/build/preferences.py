@@ -76,32 +76,36 @@ def build_pairs(
     state["version"] = PAIRS_VERSION
     counts: dict[str, float] = {"datasets paired": 0}
     parts = [stored.filter(~pl.col("dataset").is_in(list(datasets))).select(ROWS.names())]
+    own: dict[str, pl.DataFrame] = {}
+    samples: dict[str, pl.DataFrame] = {}
     for dataset in datasets:
         old = stored.filter(pl.col("dataset") == dataset).select(ROWS.names())
         by_model = old.filter(pl.col("construction") == "llm_quality")
         inputs = _inputs(warehouse, dataset, movies)
         if not full and notes.get(dataset) == state:
-            own = old.filter(~pl.col("construction").is_in(["llm_quality", "human"]))
+            own[dataset] = old.filter(~pl.col("construction").is_in(["llm_quality", "human"]))
         else:
             tell(f"pairs of {dataset}")
             made = degraded(inputs["turns"], inputs["mentions"], inputs["hints"], movies)
             asked = questionnaire(inputs["turns"], inputs["feedback"], inputs["hints"], inputs["item_links"], movies)
-            own = pl.concat([made.rows, asked.rows])
+            own[dataset] = pl.concat([made.rows, asked.rows])
             counts["datasets paired"] += 1
             for reason, number in {**made.dropped, **asked.dropped}.items():
                 counts[f"left out: {reason}"] = counts.get(f"left out: {reason}", 0) + number
         if gateway is not None:
-            sample = _sample(inputs)
-            tell(f"answers of high and low quality to {sample.height:,} turns of {dataset}")
-            run = gateway.answer(quality.requests(sample), tell)
-            if run.stopped:
-                tell(f"not all were asked: {run.stopped}")
-            for label, figure in run.counts.items():
-                counts[f"answers: {label}"] = counts.get(f"answers: {label}", 0) + figure
-            by_model = quality.quality_pairs(run, sample).rows
+            samples[dataset] = _sample(inputs)
         elif by_model.height:
-            by_model = _still_asked(by_model, _sample(inputs))
-        drawn = pl.concat([own, by_model])
+            own[dataset] = pl.concat([own[dataset], _still_asked(by_model, _sample(inputs))])
+    if gateway is not None and samples:
+        # All at once: an endpoint that gives no answers is found out once, and not for every dataset again.
+        tell(f"answers of high and low quality to {sum(sample.height for sample in samples.values()):,} turns")
+        run = gateway.answer([each for sample in samples.values() for each in quality.requests(sample)], tell)
+        if run.stopped:
+            tell(f"not all were asked: {run.stopped}")
+        counts |= {f"answers: {label}": figure for label, figure in run.counts.items()}
+        for dataset, sample in samples.items():
+            own[dataset] = pl.concat([own[dataset], quality.quality_pairs(run, sample).rows])
+    for dataset, drawn in own.items():
         parts += [drawn, human_pairs(people.filter(pl.col("dataset") == dataset), drawn).rows]
     tell("looking for near-duplicates")
     pairs = assemble(parts, dialogues)
