@@ -152,3 +152,7 @@ def _told() -> Iterator[None]:
         raise QueryError(f"queries read the warehouse's tables only: {error}") from error
     except (duckdb.Error, ValueError) as error:
         raise QueryError(str(error)) from error
+    except pl.exceptions.PolarsError as error:  # an interval, say
+        raise QueryError(
+            f"a column of the answer is of a type that cannot be shown, cast it to VARCHAR: {error}"
+        ) from error
