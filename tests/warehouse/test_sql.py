@@ -340,4 +340,4 @@ def test_threads_query_at_once(store):
 
 def test_an_answer_of_a_type_that_cannot_be_shown_is_an_error_in_words(untouched: Warehouse) -> None:
     with pytest.raises(QueryError, match="cast it to VARCHAR"):
-        query(untouched.root, "SELECT TIMESTAMP '2026-01-02' - TIMESTAMP '2026-01-01' AS between")
+        sql.query(untouched.root, "SELECT TIMESTAMP '2026-01-02' - TIMESTAMP '2026-01-01' AS between")
