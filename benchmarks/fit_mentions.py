@@ -29,15 +29,19 @@ from pipelines.sources.blocks import builtin_blocks
 from warehouse.store import Warehouse
 
 RIDGE = 2.0
-GOLD_WEIGHT = 8.0  # a hand-labelled mention counts as so many woven ones
+GOLD_RIDGE = 1.0  # how far a label may move a weight that the woven texts say nothing of
+HELD = 1e6  # for weights set by hand
+GOLD_WEIGHT = 30.0  # a hand-labelled mention counts as so many woven ones
 LIKELY_TITLE = 0.5  # unlabelled places that the fit before takes for films with this probability are left out
 ROUNDS = 3
-CONTEXT = ("film_known", "people_named", "genre_named", "year_named", "of_the_time", "before_the_time")
+CONTEXT = ("film_known", "people_named", "genre_named", "year_named", "of_the_time", "before_the_time", "film_beside")
 # Set by hand: the woven texts do not show it (placeholders stand for films, never for series), or hardly ever.
 FIXED = {
-    "behind_several": -5.0,
+    "behind_several": -8.0,
     "number_behind": -4.0,
-    "series_name_of_several": -2.0,
+    "series_name_of_several": -4.0,
+    "around_role": -4.0,
+    "possessive": -1.0,
     "film_known": 1.0,
     "quoted": 2.0,
     "before_called": 1.5,
@@ -55,30 +59,32 @@ def fit(
     chosen: np.ndarray,
     weight: np.ndarray,
     groups: int,
-    penalty: np.ndarray,
-    offset: np.ndarray,
-) -> np.ndarray:
+    precision: np.ndarray,
+    centre: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Ridge multinomial logit by Newton's method; `no film` has score 0 and is chosen where no candidate of a group is.
 
     `x` [candidates, evidence], `group` [candidates] in 0..groups-1, sorted; `chosen` [candidates] 0 or 1; `weight` [candidates] of the group.
+    The weights are drawn to `centre` [evidence] by `precision` [evidence, evidence]. Returns the weights, and the curvature of the data's loss there.
     """
-    weights = np.zeros(x.shape[1])
+    weights = centre.copy()
     starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
 
     def loss_of(w: np.ndarray) -> tuple[float, np.ndarray]:
-        scores = x @ w + offset
+        scores = x @ w
         p, p_none = shares(scores, group, groups)
         none = 1 - np.add.reduceat(chosen, starts)
         terms = (weight * chosen * np.log(np.maximum(p, 1e-12))).sum()
         terms += (weight[starts] * none * np.log(np.maximum(p_none[group[starts]], 1e-12))).sum()
-        return -terms + 0.5 * (penalty * w * w).sum(), p
+        return -terms + 0.5 * (w - centre) @ precision @ (w - centre), p
 
     loss, p = loss_of(weights)
+    curvature = np.zeros_like(precision)
     for _ in range(40):
-        gradient = x.T @ (weight * (chosen - p)) - penalty * weights
+        gradient = x.T @ (weight * (chosen - p)) - precision @ (weights - centre)
         mean = np.add.reduceat(x * p[:, None], starts, axis=0)
-        hessian = (x * (weight * p)[:, None]).T @ x - (mean * weight[starts][:, None]).T @ mean + np.diag(penalty)
-        step = np.linalg.solve(hessian + 1e-6 * np.eye(len(weights)), gradient)
+        curvature = (x * (weight * p)[:, None]).T @ x - (mean * weight[starts][:, None]).T @ mean
+        step = np.linalg.solve(curvature + precision + 1e-6 * np.eye(len(weights)), gradient)
         for _ in range(20):
             new_loss, new_p = loss_of(weights + step)
             if new_loss <= loss + 1e-9:
@@ -88,7 +94,7 @@ def fit(
         if abs(loss - new_loss) < 1e-6 * max(1.0, abs(loss)):
             break
         loss = new_loss
-    return weights
+    return weights, curvature
 
 
 def mistyped(name: str, draw: int) -> str:
@@ -182,14 +188,14 @@ def fit_items(items: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer) ->
     x = np.column_stack([found.select(names).to_numpy(), np.ones(found.height)])
     chosen = (found["movie_id"] == found["true_id"]).to_numpy().astype(float)
     half = (found["true_id"].str.slice(2, 8).str.to_integer(base=16) % 2 == 0).to_numpy()
-    penalty = np.append(np.ones(len(names)), 1e-3)
+    precision = np.diag(np.append(np.ones(len(names)), 1e-3))
 
     def part(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         ids, group = np.unique(found["group"].to_numpy()[rows], return_inverse=True)
         return x[rows], group, chosen[rows], len(ids)
 
     seen, group, y, n = part(half)
-    weights = fit(seen, group, y, np.ones(len(y)), n, penalty, np.zeros(len(y)))
+    weights, _ = fit(seen, group, y, np.ones(len(y)), n, precision, np.zeros(len(names) + 1))
     unseen, group, y, n = part(~half)
     p, _ = shares(unseen @ weights, group, n)
     best = (
@@ -207,13 +213,13 @@ def fit_items(items: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer) ->
 class TextSet:
     """A set of turns with their truth, as the fit takes it."""
 
-    def __init__(self, turns: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer, weight: float) -> None:
+    def __init__(self, turns: pl.DataFrame, truth: pl.DataFrame, gazetteer: Gazetteer) -> None:
         nothing = pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64})
         self.reading = read_turns(turns, nothing, gazetteer, lambda _: None)
         rows = self.reading.texts.rows.select("dialogue", "turn", "row")
         hits = self.reading.hits.join(rows.select("row", "dialogue"), on="row", how="left", maintain_order="left")
         chosen, useful = labelled(hits, self.reading.candidates, truth.join(rows, on=["dialogue", "turn"]))
-        self.chosen, self.useful, self.weight = chosen["chosen"].to_numpy(), useful.to_numpy(), weight
+        self.chosen, self.useful = chosen["chosen"].to_numpy(), useful.to_numpy().copy()
         self.group = self.reading.candidates["group"].to_numpy()
         self.gazetteer = gazetteer
         self.hit_names = [c for c in self.reading.hits.columns if self.reading.hits[c].dtype == pl.Float64]
@@ -235,6 +241,13 @@ class TextSet:
         context = pl.DataFrame(self.context, schema=list(CONTEXT))
         return shares(model.scores(own, model.part(context)), self.group, self.reading.hits.height)[0]
 
+    def fitted(self, precision: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights by this set alone, and the curvature of its loss."""
+        rows = self.useful[self.group]
+        ids, group = np.unique(self.group[rows], return_inverse=True)
+        x, chosen = self.evidence(rows), self.chosen[rows]
+        return fit(x, group, chosen, np.ones(len(chosen)), len(ids), precision, centre)
+
     def see_context(self, model: Model) -> None:
         """Compute the context anew from what `model` is certain of."""
         p = self.probabilities(model)
@@ -253,32 +266,42 @@ class TextSet:
 
 
 def fit_texts(woven_set: TextSet, gold_set: TextSet) -> Model:
-    """Weights of the model of texts."""
-    names = [*gold_set.names, "bias"]
-    fixed = [names.index(name) for name in FIXED]
-    free = [i for i in range(len(names)) if i not in fixed]
-    model: Model | None = None
+    """Weights of the model of texts: fitted on woven texts, then drawn to what people wrote by hand-labelled dialogues."""
+    model, curvature = fit_woven(woven_set)
+    return fit_gold(gold_set, model, curvature)
+
+
+def fit_woven(part: TextSet) -> tuple[Model, np.ndarray]:
+    """Weights by the woven texts alone, and how sure each is of them: the curvature of the loss."""
+    names = [*part.names, "bias"]
+    centre = np.array([FIXED.get(name, 0.0) for name in names])
+    precision = np.diag([HELD if name in FIXED else 1e-3 if name == "bias" else RIDGE for name in names])
+    values = centre
+    for n in range(ROUNDS):
+        if n:
+            part.drop_likely_titles(model)
+        values, curvature = part.fitted(precision, centre)
+        model = _text_model(names, values)
+        part.see_context(model)
+    return model, curvature
+
+
+def fit_gold(part: TextSet, model: Model, curvature: np.ndarray) -> Model:
+    """Weights by hand-labelled dialogues, drawn to those of the woven texts by how sure these are, divided by the weight of a label."""
+    names = [*part.names, "bias"]
+    centre = np.array([model.weights[name] for name in names[:-1]] + [model.bias])
+    precision = curvature / GOLD_WEIGHT + np.diag(
+        [HELD if name in FIXED else 1e-3 if name == "bias" else GOLD_RIDGE for name in names]
+    )
     for _ in range(ROUNDS):
-        if model is not None:
-            woven_set.drop_likely_titles(model)
-        parts = []
-        first = 0
-        for part in (woven_set, gold_set):
-            rows = part.useful[part.group]
-            _, group = np.unique(part.group[rows], return_inverse=True)
-            parts.append((part.evidence(rows), group + first, part.chosen[rows], np.full(int(rows.sum()), part.weight)))
-            first += int(group.max()) + 1
-        x, group, chosen, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
-        values = np.zeros(len(names))
-        values[fixed] = list(FIXED.values())
-        penalty = np.full(len(free), RIDGE)
-        penalty[-1] = 1e-3
-        values[free] = fit(x[:, free], group, chosen, weight, first, penalty, x[:, fixed] @ values[fixed])
-        model = Model("texts", float(values[-1]), dict(zip(names[:-1], values[:-1].tolist(), strict=True)))
-        for part in (woven_set, gold_set):
-            part.see_context(model)
-    assert model is not None
+        part.see_context(model)
+        values, _ = part.fitted(precision, centre)
+        model = _text_model(names, values)
     return model
+
+
+def _text_model(names: list[str], values: np.ndarray) -> Model:
+    return Model("texts", float(values[-1]), dict(zip(names[:-1], values[:-1].tolist(), strict=True)))
 
 
 def woven_set(turns: pl.DataFrame, hints: pl.DataFrame, links: pl.DataFrame, gazetteer: Gazetteer) -> TextSet:
@@ -296,9 +319,9 @@ def woven_set(turns: pl.DataFrame, hints: pl.DataFrame, links: pl.DataFrame, gaz
         .join(sure, on="item_id", how="left")
     )
     unsure = placed.filter(pl.col("movie_id").is_null())["dialogue"].unique().implode()
-    kept = turns.filter(~pl.col("dialogue").is_in(unsure)).select("dialogue", "turn", "role", "text")
+    kept = turns.filter(~pl.col("dialogue").is_in(unsure)).select("dataset", "dialogue", "turn", "role", "text")
     texts, truth = woven(kept, placed.filter(~pl.col("dialogue").is_in(unsure)))
-    return TextSet(texts, truth.with_columns(is_open=pl.lit(False)), gazetteer, 1.0)
+    return TextSet(texts, truth.with_columns(is_open=pl.lit(False)), gazetteer)
 
 
 def gold_set(turns: pl.DataFrame, gold: pl.DataFrame, films: pl.DataFrame, gazetteer: Gazetteer) -> TextSet:
@@ -308,7 +331,7 @@ def gold_set(turns: pl.DataFrame, gold: pl.DataFrame, films: pl.DataFrame, gazet
     turns = turns.with_columns(dialogue=pl.col("dialogue_id").rle_id().cast(pl.Int64))
     truth = span_truth(dev, films).join(turns.select("dialogue_id", "turn", "dialogue"), on=["dialogue_id", "turn"])
     truth = truth.select("dialogue", "turn", pl.col("start", "end").cast(pl.Int64), "movie_id", "is_open")
-    return TextSet(turns.select("dialogue", "turn", "role", "text"), truth, gazetteer, GOLD_WEIGHT)
+    return TextSet(turns.select("dataset", "dialogue", "turn", "role", "text"), truth, gazetteer)
 
 
 def as_toml(version: str, models: list[Model], note: str) -> str:
@@ -338,7 +361,18 @@ def main(root: Path, gold_file: Path, version: str) -> None:
         year=pl.col("year").str.extract(r"(\d{4})").cast(pl.Int32),
     )
     turns, hints = warehouse.read("core_turns"), warehouse.read("core_mention_hints")
-    print(fitted(movies, films, items, stated, turns, hints, pl.read_csv(gold_file, separator="\t", infer_schema_length=None, quote_char=None), version))
+    print(
+        fitted(
+            movies,
+            films,
+            items,
+            stated,
+            turns,
+            hints,
+            pl.read_csv(gold_file, separator="\t", infer_schema_length=None, quote_char=None),
+            version,
+        )
+    )
 
 
 def fitted(
