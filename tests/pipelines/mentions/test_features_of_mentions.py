@@ -22,6 +22,7 @@ def evidence(*texts: str, surface: str = "Glass Orchard") -> dict:
     gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
     turns = pl.DataFrame(
         {
+            "dataset": ["inspired"] * len(texts),
             "dialogue": [0] * len(texts),
             "turn": list(range(len(texts))),
             "role": ["seeker"] * len(texts),
@@ -72,12 +73,15 @@ def test_the_turn_before_asks_for_a_film():
 
 def test_every_weight_has_its_evidence():
     gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
-    turns = pl.DataFrame({"dialogue": [0], "turn": [0], "role": ["seeker"], "text": ["I saw Tobin"]})
+    turns = pl.DataFrame(
+        {"dataset": ["redial"], "dialogue": [0], "turn": [0], "role": ["seeker"], "text": ["I saw Tobin"]}
+    )
     reading = read_turns(
         turns, pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64}), gazetteer, lambda _: None
     )
     known = {*reading.hits.columns, *reading.candidates.columns}
     known |= {"film_known", "people_named", "genre_named", "year_named", "of_the_time", "before_the_time"}
+    known |= {"film_beside"}
     assert set(weights().models["texts"].weights) <= known
     assert set(weights().models["items"].weights) <= set(reading.candidates.columns)
 
@@ -89,8 +93,9 @@ def test_years_and_spelling_of_candidates_by_hand():
             "source_count": [4, 1, 1], "kind": ["movie", "short", "movie"], "stated_year": [2001] * 3, "bare_year": [None] * 3,
             "written": ["Take"] * 3, "name": ["Take", "The Take", "take"], "article_before": [False] * 3, "around_new": [True] * 3,
             "around_old": [False] * 3, "surprise": [0.5] * 3, "in_lower_case": [0.0] * 3, "in_title_case": [1.0] * 3,
+            "one_word": [1.0] * 3, "in_series": [False] * 3, "told": [None] * 3,
         },
-        schema_overrides={"bare_year": pl.Int32, "votes": pl.Int64},
+        schema_overrides={"bare_year": pl.Int32, "told": pl.Int32, "votes": pl.Int64},
     )  # fmt: skip
     found = candidate_evidence(rows)
     assert found["year_same"].to_list() == [1, 0, 0]
