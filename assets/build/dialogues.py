@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from assets.build.tables import Built, Tell, published_or_empty
-from pipelines.dialogues.read import DialoguesRead, dataset_files, read_dataset
+from pipelines.dialogues.read import REPEATED, DialoguesRead, dataset_files, read_dataset
 from warehouse.contracts import Table
 from warehouse.store import Warehouse
 from warehouse.tables.dialogues import (
@@ -29,9 +29,6 @@ Status = Literal["read", "unchanged", "absent", "gone", "refused"]
 # A dataset of which more could not be read keeps its last version: its files are damaged, or are not what they are taken for.
 # Files count by their size: of one that cannot be read at all nobody knows how many records it holds.
 REJECT_SHARE_MAX = 0.2
-
-# What a repeated conversation is rejected with: kept once, and no damage.
-REPEATED = "the same conversation"
 
 _FRAMES: tuple[tuple[Table, str], ...] = (
     (CORE_DIALOGUES, "dialogues"),
@@ -101,7 +98,7 @@ def build_dialogues(
 
 
 def _judged(dataset: str, read: DialoguesRead, before: pl.DataFrame) -> DatasetOutcome:
-    """Whether what was read may replace what is stored; `before` are the files as they were then."""
+    """Whether what was read may replace what is stored; `before` are the files as they were then. Repeated conversations are no damage."""
     bad = read.rejects.filter(~pl.col("reason").str.starts_with(REPEATED))
     files = _weighed(read.files, bad, before)
     total = int(files["size"].sum())
