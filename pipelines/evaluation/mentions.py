@@ -76,11 +76,19 @@ def item_truth(stated: pl.DataFrame, films: pl.DataFrame, dataset: str) -> pl.Da
     `stated`: item_id, imdb_id and year as the truth states them. Items whose film is not among `films` are not in it: there the
     honest answer is none, and the truth does not say which.
     """
-    known = films.filter(pl.col("imdb_id").is_not_null()).sort("movie_id").unique("imdb_id", keep="first")
+    known = _by_imdb_id(films)
     truth = stated.join(known.select("imdb_id", "movie_id", film_year="year"), on="imdb_id").select(
         pl.lit(dataset).alias("dataset"), "item_id", "movie_id", year=pl.coalesce("film_year", "year")
     )
     return truth.cast(ITEMS).select(ITEMS.names()).unique(["dataset", "item_id"]).sort("dataset", "item_id")
+
+
+def _by_imdb_id(films: pl.DataFrame) -> pl.DataFrame:
+    """The film of each IMDb id: of several rows of the corpus that state one id, that which most catalogues know."""
+    best = films.filter(pl.col("imdb_id").is_not_null())
+    return best.sort("source_count", "movie_id", descending=[True, False]).unique(
+        "imdb_id", keep="first", maintain_order=True
+    )
 
 
 def contradicts_year(truth: pl.DataFrame, items: pl.DataFrame) -> pl.Series:
@@ -165,7 +173,7 @@ def span_truth(stated: pl.DataFrame, films: pl.DataFrame) -> pl.DataFrame:
     null where no single film is meant. Such rows stay, as rows without a film do: a link there is wrong. Films that are in the
     corpus, but not under that id, are open.
     """
-    known = films.filter(pl.col("imdb_id").is_not_null()).sort("movie_id").unique("imdb_id", keep="first")
+    known = _by_imdb_id(films)
     joined = stated.join(known.select("imdb_id", "movie_id"), on="imdb_id", how="left")
     in_corpus = (pl.col("in_corpus").cast(pl.String) == "1") & (pl.col("title_year_check") != "id")
     return joined.with_columns(is_open=in_corpus.fill_null(False)).select(SPANS.names()).cast(SPANS)

@@ -30,6 +30,11 @@ _UNKNOWN_WORD = 1.0  # Zipf frequency below which words are not told apart
 _MAX_VOTES = 6.5  # log10 of the most ratings that a film has
 _ARTICLE = r"(?i)^(?:the|an?) "
 _MAX_SOURCES = 5.0  # log2 of the most sources that know a film
+_KNOWN_VOTES = 20_000  # a film with so many ratings is one that people talk about
+
+# The last year in which a dataset's dialogues were written, where its authors state it: nobody talks of films that are years away, and people talk
+# of what is in the theatres. ReDial: Li et al. 2018; IARD: Cai and Chen 2020, ReDial's dialogues; INSPIRED: Hayati et al. 2020.
+WRITTEN = {"redial": 2018, "iard": 2018, "inspired": 2020}
 
 
 @cache
@@ -278,6 +283,10 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
         "series_name": np.minimum(np.log2(1 + hits["series_size"].to_numpy()), 4) / 4,
         "inside_person": hits["is_inside_person"].to_numpy(),
         "inside_longer": hits["is_inside_longer"].to_numpy(),
+        "possessive": _is_one_of(char_behind, "'’") & _is_one_of(texts.char(row, end + 1), "sS") & ~quoted,
+        "long_series": hits["series_size"].to_numpy() >= 3,
+        "between_commas": _is_one_of(char_before2, ",&/") & _is_one_of(char_behind, ",&/"),
+        "phrase": hits["surface"].str.to_lowercase().str.replace_all(r"[^a-z]", "").is_in(_phrases()).to_numpy(),
     }
     for cue in cues()["before"]:
         at = one_back if cue in ("determiner", "verb", "person") else cue_at
@@ -302,6 +311,9 @@ def hit_evidence(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:
         pl.col("folded").str.contains(r"^(?:\d{1,2}|two|three|four|five|part|chapter|volume|vol|episode)$")
     ).to_series()
     columns["number_behind"] = _at(number, next_at, next_valid)
+    columns["behind_film_in_title_case"] = columns["behind_film"] * (in_title_case | acronym)
+    columns["series_name_asked"] = columns["series_name"] * (columns["asked"] & whole_turn)
+    columns["series_name_watched"] = columns["series_name"] * columns["before_watched"]
     columns["series_name_of_several"] = columns["series_name"] * np.maximum(
         columns["behind_several"], columns["around_whole"]
     )
@@ -351,6 +363,12 @@ def _kind_words() -> frozenset[str]:
 
 
 @cache
+def _phrases() -> list[str]:
+    """Letters of what people say without meaning a title: greetings and the like."""
+    return sorted(phrase.replace(" ", "") for phrase in cues()["phrases"]["words"])
+
+
+@cache
 def genre_of_word() -> dict[str, str]:
     """Folded words that name a genre -> the genre of the corpus."""
     words = {genre.lower().replace("-", "").replace(" ", "") for genre in GENRES}
@@ -392,7 +410,8 @@ def candidate_evidence(candidates: pl.DataFrame) -> pl.DataFrame:
     """Evidence for each film that a name may be, one row a candidate.
 
     `candidates`: group, match, similarity, year, votes, source_count, kind, stated_year (in brackets or in the name), bare_year,
-    written (the name as written), name (the film's that it was matched with), article_before, around_new, around_old [bool], surprise, in_lower_case and in_title_case [f64] of the place. Returns a column of numbers for each piece of evidence.
+    written (the name as written), name (the film's that it was matched with), article_before, around_new, around_old [bool], surprise, in_lower_case, in_title_case and one_word [f64] of the place, in_series (the
+    name is that of a series and the film one of its films), told (the last year in which the dialogue can have been written, or null). Returns a column of numbers for each piece of evidence.
     """
     gap = (pl.col("stated_year") - pl.col("year")).abs()
     bare_gap = (pl.col("bare_year") - pl.col("year")).abs()
@@ -400,8 +419,15 @@ def candidate_evidence(candidates: pl.DataFrame) -> pl.DataFrame:
     sources = (pl.col("source_count").cast(pl.Float64)).log(2) / _MAX_SOURCES
     films = pl.len().over("group", "match")
     # Films that hardly anybody knows do not make another film of the name the older one.
-    known = ((pl.col("source_count") > 2) | (pl.col("votes") >= 1000).fill_null(False)) & (pl.col("match") != "part")
-    newest = pl.col("year") >= pl.when(known).then(pl.col("year")).max().over("group")
+    known = ((pl.col("source_count") > 2) | (pl.col("votes") >= 1000).fill_null(False)) & (
+        (pl.col("match") != "part") | pl.col("in_series")
+    )
+    age = pl.col("told") - pl.col("year")
+    known &= (age >= -1).fill_null(True)
+    is_current = age.is_between(-1, 1).fill_null(False)
+    is_new = pl.col("around_new")
+    is_later = (age < -1).fill_null(False)
+    newest = ~is_later & (pl.col("year") >= pl.when(known).then(pl.col("year")).max().over("group"))
     oldest = pl.col("year") <= pl.when(known).then(pl.col("year")).min().over("group")
     several = pl.col("year").n_unique().over("group") > 1
     return candidates.select(
@@ -427,6 +453,18 @@ def candidate_evidence(candidates: pl.DataFrame) -> pl.DataFrame:
         old_and_oldest=pl.col("around_old") & several & oldest.fill_null(False),
         old_and_newer=pl.col("around_old") & several & ~oldest.fill_null(False),
         newest=several & newest.fill_null(False),
+        later=is_later,
+        current=is_current,
+        current_unrated=is_current & pl.col("votes").is_null(),
+        recent=age.is_between(2, 4).fill_null(False),
+        new_and_current=is_new & is_current,
+        new_and_past=is_new & (age > 1).fill_null(False),
+        new_and_in_series=is_new & pl.col("in_series") & newest.fill_null(False),
+        series_other=pl.col("in_series") & (pl.col("match") == "part"),
+        series_newest_current=pl.col("in_series") & newest.fill_null(False) & is_current,
+        alias_in_lower_case=(pl.col("match") == "alias") * pl.col("in_lower_case"),
+        unknown_one_word=~(pl.col("votes") >= _KNOWN_VOTES).fill_null(False) * pl.col("one_word"),
+        unknown_in_lower_case=~(pl.col("votes") >= _KNOWN_VOTES).fill_null(False) * pl.col("in_lower_case"),
         rated_and_surprising=votes * pl.col("surprise"),
         catalogued_in_title_case=sources * pl.col("in_title_case"),
         rated_in_title_case=votes * pl.col("in_title_case"),

@@ -54,6 +54,9 @@ def name_candidates(names: pl.Series, gazetteer: Gazetteer) -> tuple[pl.DataFram
             surprise=pl.lit(0.0),
             in_lower_case=pl.lit(0.0),
             in_title_case=pl.lit(0.0),
+            one_word=pl.lit(0.0),
+            in_series=pl.lit(False),
+            told=pl.lit(None, dtype=pl.Int32),
             article_before=pl.lit(False),
         )
     )

@@ -117,7 +117,7 @@ def _link_batch(
     )
     is_id = pl.col("kind") == "id"
     taken = placed.filter(is_id).select("row", "start", "end")
-    reading = read_turns(turns.select("dialogue", "turn", "role", "text"), taken, gazetteer, tell)
+    reading = read_turns(turns.select("dataset", "dialogue", "turn", "role", "text"), taken, gazetteer, tell)
     marks = _marks(placed.filter(is_id), links, reading.texts)
     text_scores, mark_scores = in_context(reading, marks, gazetteer)
     kinds = (

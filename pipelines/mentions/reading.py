@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipelines.mentions.features import (
+    WRITTEN,
     Texts,
     candidate_evidence,
     genre_of_word,
@@ -32,6 +33,8 @@ Int = NDArray[np.int64]
 
 QUOTATION_MARK = "QUOTATION_MARK"  # how INSPIRED writes one
 
+_BETTER_KNOWN = 100  # times the ratings of a film of just that name, from which on a film of nearly that name is meant
+_BESIDE = 30  # characters between the beginnings of names that stand beside each other
 _SAME_TIME = 1  # years by which films that are talked about together differ
 _SERIES_HEAD = r"^(.{2,}?)(?::\s| [-–—] |\s(?:\d|[IVX]+|Part|Chapter|Vol|and the|vs)\b)"
 _HIT_COLUMNS = (
@@ -76,7 +79,7 @@ def plain_quotes(text: pl.Expr) -> pl.Expr:
 def read_turns(turns: pl.DataFrame, taken: pl.DataFrame, gazetteer: Gazetteer, tell: Tell) -> Reading:
     """Find every name of a film in turns and gather the evidence on it.
 
-    `turns`: dialogue [i64], turn, role, text, sorted by dialogue and turn. `taken`: row, start, end of places that hold something else (placeholders).
+    `turns`: dataset, dialogue [i64], turn, role, text, sorted by dialogue and turn. `taken`: row, start, end of places that hold something else (placeholders).
     """
     texts = take_apart(turns.with_columns(plain_quotes(pl.col("text"))))
     hits, people = _places(scan(texts.rows.select("row", "text"), gazetteer, tell), texts)
@@ -180,7 +183,27 @@ def context_evidence(
         year_named=pl.col("year_named").fill_null(0.0),
         of_the_time=(pl.col("year") >= latest - _SAME_TIME).fill_null(False).cast(pl.Float64),
         before_the_time=(pl.col("year") < latest - _SAME_TIME).fill_null(False).cast(pl.Float64),
+        film_beside=pl.Series(_is_beside(out["place"].to_numpy(), certain["place"].to_numpy(), reading.texts)),
     )
+
+
+def _is_beside(places: Int, certain: Int, texts: Texts) -> NDArray[np.float64]:
+    """Whether a certain film begins near each place, in the same turn: films come in lists [places]."""
+    known = np.unique(certain)
+    if not len(known):
+        return np.zeros(len(places))
+    own = np.searchsorted(texts.base, places, side="right")
+    found = np.zeros(len(places), dtype=bool)
+    for side, step in (("left", -1), ("right", 0)):
+        at = np.searchsorted(known, places, side=side) + step  # type: ignore[call-overload]
+        near = known[np.clip(at, 0, len(known) - 1)]
+        found |= (
+            (at >= 0)
+            & (at < len(known))
+            & (np.abs(near - places) <= _BESIDE)
+            & (np.searchsorted(texts.base, near, side="right") == own)
+        )
+    return found.astype(np.float64)
 
 
 def _genres_named(texts: Texts) -> pl.DataFrame:
@@ -255,12 +278,26 @@ def _misspelt(
     found = found.with_columns(
         a=base.gather(found["row"]) + pl.col("start"), b=base.gather(found["row"]) + pl.col("end")
     )
-    # A well-known film of just that name is what is meant.
-    known = gazetteer.names.filter(pl.col("kind") != "part").join(
-        known_films(gazetteer.films), on="movie_id", how="semi"
-    )["key_id"]
-    exact = hits.filter(pl.col("key_id").is_in(known.unique().implode())).select(a="core", b="b").unique()
-    found = found.filter(_is_free(found, taken, texts)).join(exact, on=["a", "b"], how="anti")
+    # A well-known film of just that name is what is meant, unless the other is known so much better.
+    known = (
+        gazetteer.names.filter(pl.col("kind") != "part")
+        .join(known_films(gazetteer.films).select("movie_id", "votes"), on="movie_id")
+        .group_by("key_id")
+        .agg(pl.col("votes").max().fill_null(0).alias("exact_votes"))
+    )
+    exact = (
+        hits.select("key_id", a="core", b="b")
+        .join(known, on="key_id")
+        .group_by("a", "b")
+        .agg(pl.col("exact_votes").max())
+    )
+    found = found.filter(_is_free(found, taken, texts)).join(
+        gazetteer.films.select("movie_id", "votes"), on="movie_id", how="left", maintain_order="left"
+    )
+    found = found.join(exact, on=["a", "b"], how="left", maintain_order="left").filter(
+        pl.col("exact_votes").is_null()
+        | (pl.col("votes").fill_null(0) >= _BETTER_KNOWN * (pl.col("exact_votes") + 500))
+    )
     found = found.with_columns(key_id=-1 - pl.struct("a", "b").rank("dense").cast(pl.Int64))
     places = found.unique("key_id", keep="first", maintain_order=True)
     word_at = texts.base[texts.words["row"].cast(pl.Int64).to_numpy()] + texts.words["start"].cast(pl.Int64).to_numpy()
@@ -302,16 +339,31 @@ def _hit_candidates(hits: pl.DataFrame, texts: Texts, gazetteer: Gazetteer, spel
         similarity=pl.lit(1.0, dtype=pl.Float32),
         match=pl.col("kind").replace({"title": "exact", "original": "alias"}),
     )
+    series = series_of(gazetteer.films)
+    keyed_series = hits.select("key_id", "key").unique().join(series, on="key").drop("key")
+    others = keyed_series.join(exact, on=["key_id", "movie_id"], how="anti").select(
+        "key_id",
+        "movie_id",
+        "name",
+        similarity=pl.lit(1.0, dtype=pl.Float32),
+        match=pl.lit("part"),
+    )
     films = (
-        pl.concat([exact, spelt.select(exact.columns)])
+        pl.concat([exact, others, spelt.select(exact.columns)])
+        .join(
+            keyed_series.select("key_id", "movie_id", in_series=pl.lit(True)).unique(),
+            on=["key_id", "movie_id"],
+            how="left",
+        )
+        .with_columns(pl.col("in_series").fill_null(False))
         .join(gazetteer.films.select(*FILM_COLUMNS), on="movie_id")
         .sort("key_id", "votes", "source_count", "movie_id", descending=[False, True, True, False], nulls_last=True)
         .filter(pl.int_range(pl.len()).over("key_id") < NAMESAKES)
     )
     # "The new Lion King" says of every "lion king" of the dialogue which one is meant.
-    hits = hits.join(texts.rows.select("row", "dialogue"), on="row", how="left", maintain_order="left").with_columns(
-        pl.col("around_new", "around_old", "year_behind").max().over("dialogue", "key_id")
-    )
+    told = pl.col("dataset").replace_strict(WRITTEN, default=None, return_dtype=pl.Int32)
+    hits = hits.join(texts.rows.select("row", "dialogue", told=told), on="row", how="left", maintain_order="left")
+    hits = hits.with_columns(pl.col("around_new", "around_old", "year_behind").max().over("dialogue", "key_id"))
     return (
         hits.select(
             "key_id",
@@ -325,6 +377,8 @@ def _hit_candidates(hits: pl.DataFrame, texts: Texts, gazetteer: Gazetteer, spel
             surprise="surprise",
             in_lower_case="in_lower_case",
             in_title_case="in_title_case",
+            one_word="one_word",
+            told="told",
             written="surface",
             article_before="article_before",
         )
@@ -348,9 +402,14 @@ def series_heads(films: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def series_of(films: pl.DataFrame) -> pl.DataFrame:
+    """The films of each series, by the key of its name: movie_id, name, key."""
+    return _with_keys(series_heads(films), "key").unique(["key", "movie_id"], keep="first", maintain_order=True)
+
+
 def _series_sizes(films: pl.DataFrame) -> pl.DataFrame:
     """Names at the head of several films' titles, with their number: key, series_size."""
-    return _with_keys(series_heads(films), "key").group_by("key").agg(series_size=pl.len().cast(pl.Int64))
+    return series_of(films).group_by("key").agg(series_size=pl.len().cast(pl.Int64))
 
 
 def years_behind(hits: pl.DataFrame, texts: Texts) -> pl.DataFrame:

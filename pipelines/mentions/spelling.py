@@ -29,7 +29,7 @@ _CODES = (
 )  # fmt: skip
 _DIGIT_OF = {
     "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-    "vs": "versus", "v": "versus", "mister": "mr", "doctor": "dr",
+    "ii": "2", "iii": "3", "iv": "4", "vs": "versus", "v": "versus", "mister": "mr", "doctor": "dr",
 }  # fmt: skip
 # Words that come and go.
 _LOOSE = ("the", "a", "an", "and", "part", "chapter", "episode", "vol", "volume", "movie")

@@ -189,3 +189,14 @@ def test_films_that_only_dialogue_catalogues_know_are_taken_out():
     assert left["movie_id"].to_list() == [ONE, THREE]
     assert left["aliases"].to_list()[0] == [] and movies.filter(pl.col("movie_id") == ONE)["aliases"].to_list()[0] != []
     assert left.schema == CORE_MOVIES.schema
+
+
+def test_of_two_rows_with_one_id_the_better_known_film_is_the_true_one():
+    twice = films(
+        {"title": "Ula", "year": 2015, "imdb_id": "tt0000007", "source_count": 2},
+        {"title": "Copper 2000", "year": 2000, "imdb_id": "tt0000007", "source_count": 14},
+    )
+    stated = pl.DataFrame(
+        {"item_id": ["1"], "imdb_id": ["tt0000007"], "year": [2000]}, schema_overrides={"year": pl.Int32}
+    )
+    assert item_truth(stated, twice, "redial")["movie_id"].to_list() == [movie_id(2)]

@@ -121,3 +121,34 @@ def test_cue_words_are_folded_and_genre_words_have_genres():
         for words in cues()[part].values():
             assert all(word == word.lower() and word.isalnum() for word in words)
     assert genre_of_word()["scifi"] == "Sci-Fi"
+
+
+def test_a_series_lends_its_films_to_its_name_and_the_newest_of_the_time_is_the_new_one():
+    series = films(
+        {"title": "Iron Harbour", "year": 2013, "votes": 90_000, "source_count": 9},
+        {"title": "Iron Harbour 2", "year": 2019, "votes": 40_000, "source_count": 7},
+        {"title": "Iron Harbour 3", "year": 2024, "votes": 30_000, "source_count": 5},
+    )
+    gazetteer = build_gazetteer(series.drop("content_hash"), names_of(series))
+    turns = pl.DataFrame(
+        {
+            "dataset": ["inspired"],
+            "dialogue": [0],
+            "turn": [0],
+            "role": ["seeker"],
+            "text": ["I saw the new Iron Harbour"],
+        }
+    )
+    nothing = pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64})
+    found = read_turns(turns, nothing, gazetteer, lambda _: None).candidates.sort("year")
+    assert found["year"].to_list() == [2013, 2019, 2024]
+    assert found["new_and_in_series"].to_list() == [0, 1, 0]
+    assert found["later"].to_list() == [0, 0, 1]
+    assert found["current"].to_list() == [0, 1, 0]
+
+
+def test_roles_possessives_and_phrases_are_seen():
+    assert "around_role" in on(evidence("our protagonist Glass Orchard went home"))
+    assert "possessive" in on(evidence("Glass Orchard's gate"))
+    assert "phrase" not in on(evidence("Glass Orchard"))
+    assert "behind_trailer" in on(evidence("the Glass Orchard trailer"))
