@@ -112,9 +112,11 @@ def with_truth(records: pl.DataFrame, pack: Path) -> pl.DataFrame:
 def quality(root: Path, pack: Path) -> dict[str, object]:
     """Precision and recall of the published links of all sources, ids visible."""
     links = Warehouse(root).read("core_movie_links", ["source", "source_id", "movie_id"])
-    links = with_truth(links, pack)
+    # Names that conversations state are no records of the pack's truth.
+    known = pl.read_parquet(pack / TRUTH / "records.parquet", columns=["source"])["source"].unique()
+    links = with_truth(links.filter(pl.col("source").is_in(known.implode())), pack)
     return {
-        "truth": "the pack's own; all sources, ids visible",
+        "truth": "the pack's own; all catalogues, ids visible",
         **agreement(links["film"].to_numpy(), links["movie_id"].rank("dense").to_numpy()),
     }
 

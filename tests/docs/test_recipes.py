@@ -10,6 +10,11 @@ from typing import NamedTuple
 import pytest
 
 from assets.build.annotation import build_annotations
+from assets.build.conversation_evaluation import (
+    build_annotation_evaluation,
+    build_mention_evaluation,
+    build_pair_evaluation,
+)
 from assets.build.corpus import build_links, build_movies, build_title_records
 from assets.build.dialogues import build_dialogues
 from assets.build.enrichment import build_tmdb_details
@@ -101,6 +106,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish(*build_annotations(warehouse, DATASETS, gateway, False, quiet).commits)
         publish(*build_pairs(warehouse, DATASETS, gateway, False, quiet).commits)
     publish(*build_ledger(warehouse).commits)
+    publish(*build_mention_evaluation(warehouse, folder / "sources", blocks, quiet).commits)
+    publish(*build_annotation_evaluation(warehouse, quiet).commits)
+    publish(*build_pair_evaluation(warehouse, quiet).commits)
     return warehouse.root
 
 
