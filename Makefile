@@ -14,7 +14,7 @@ help: ## what there is to make
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here; name a Python 3.11 or later: make PYTHON=python3 ..." >&2; exit 1; }
-	@echo "setting up $(VENV) (a minute or two, once)"
+	@echo "setting up $(VENV) (some minutes, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@touch $@
@@ -23,12 +23,12 @@ $(PACK):
 	@$(BIN)/marquee synth $(PACK).new --movies 1000
 	@mv $(PACK).new $(PACK)
 
-run: $(STAMP) ## make a small source pack, build the corpus and the conversations from it
+run: $(STAMP) ## make a small source pack, build the corpus and the conversations from it, train toy retrievers
 	@test -e $(PACK) || { rm -rf $(PACK).new; $(MAKE) --no-print-directory $(PACK); }
-	@$(BIN)/marquee run --stand-in
+	@$(BIN)/marquee run --stand-in --scale toy
 
 refresh: $(STAMP) ## bring the corpus up to date with the sources folder
-	@$(BIN)/marquee refresh --stand-in
+	@$(BIN)/marquee refresh --stand-in --scale toy
 
 ui: $(STAMP) ## the Dagster UI on http://localhost:3000
 	@mkdir -p data/dagster

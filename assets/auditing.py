@@ -26,7 +26,10 @@ _ORDER = (
     "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution",
     "core_dialogues", "core_turns", "core_turn_labels", "core_mention_hints", "core_feedback", "core_dialogue_items",
     "raw_dialogue_rejects", "meta_dialogue_files", "core_item_links", "core_mentions", "anno_validation", "anno_vto", "anno_turns",
-    "anno_strategy", "pref_pairs", "llm_calls", "eval_mention_linking", "eval_mention_disagreements", "eval_annotation",
+    "anno_strategy", "pref_pairs", "core_sessions", "meta_session_files", "core_rec_turns", "ml_item_embeddings", "ml_item_index",
+    "ml_retriever_gru4rec", "ml_retriever_sasrec", "ml_retriever_bert4rec", "ml_retriever_fmlprec", "ml_retriever_lrurec", "rl_rewards",
+    "ml_retriever_rar_dpo", "ml_retriever_rar_simpo", "ml_retriever_rar_grpo", "ml_training_log", "ml_rankings", "llm_rankings",
+    "llm_calls", "eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval", "eval_mention_linking", "eval_mention_disagreements", "eval_annotation",
     "eval_annotation_disagreements", "eval_preferences",
 )  # fmt: skip
 

@@ -32,6 +32,7 @@ ALL_DATASETS = {
 
 REFRESH_JOB = "refresh_corpus"
 CONVERSATIONS_JOB = "refresh_conversations"
+RETRIEVAL_JOB = "train_retrievers"
 EVERYTHING_JOB = "build_everything"
 
 refresh_job = dg.define_asset_job(
@@ -48,10 +49,20 @@ conversations_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+retrieval_job = dg.define_asset_job(
+    RETRIEVAL_JOB,
+    selection=dg.AssetSelection.groups("interactions", "embeddings", "retrieval")
+    | dg.AssetSelection.assets(
+        "llm_calls", "eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval"
+    ),
+    description="Embeds and indexes films, trains retrievers whose inputs changed, aligns them with the language model, evaluates and reports.",
+    executor_def=dg.in_process_executor,
+)
+
 everything_job = dg.define_asset_job(
     EVERYTHING_JOB,
     selection=dg.AssetSelection.all(),
-    description="The corpus, the conversations, and their evaluations.",
+    description="The corpus, the conversations, the retrievers, and their evaluations.",
     executor_def=dg.in_process_executor,
 )
 
@@ -61,6 +72,16 @@ daily_refresh = dg.ScheduleDefinition(
     cron_schedule="0 4 * * *",
     execution_timezone="UTC",
     description="Every night at 4:00 UTC.",
+)
+
+
+# Training takes hours where there is much to train on: after a week's changes, and not with every one of them.
+weekly_training = dg.ScheduleDefinition(
+    name="weekly_training",
+    job_name=RETRIEVAL_JOB,
+    cron_schedule="0 8 * * 0",
+    execution_timezone="UTC",
+    description="On Sundays at 8:00 UTC: only runs whose data or configuration changed are trained again.",
 )
 
 

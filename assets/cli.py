@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,8 +14,11 @@ import click
 
 from assets.commands.annotate import annotate
 from assets.commands.export import export
+from assets.commands.grade import grade
 from assets.commands.llm import llm
 from assets.commands.options import with_folders
+from assets.commands.recommend import recommend
+from assets.commands.train import train
 from assets.groups import GROUPS, REFRESHED
 from assets.settings import Settings, tmdb_api_key
 
@@ -66,25 +70,39 @@ STAND_IN = click.option(
 )
 
 
+SCALE = click.option(
+    "--scale",
+    type=click.Choice(("toy", "cpu", "gpu")),
+    help="How much is trained and asked (assets/build/scales.toml) [MARQUEE_SCALE; cpu].",
+)
+
+
 @main.command()
 @click.option("--only", metavar="GROUP,...", help=f"Groups of assets to build: {', '.join(GROUPS)}.")
 @STAND_IN
+@SCALE
 @with_folders
-def run(settings: Settings, only: str | None, stand_in: bool) -> None:
-    """Read everything and build the corpus and the conversations anew; films keep their ids."""
+def run(settings: Settings, only: str | None, stand_in: bool, scale: str | None) -> None:
+    """Read everything, build the corpus and the conversations anew and train retrievers on them; films keep their ids."""
     from assets.runs import run_assets
 
+    if scale:
+        os.environ["MARQUEE_SCALE"] = scale
     sys.exit(run_assets(settings, groups=_groups(only), full=True, has_stand_in=stand_in))
 
 
 @main.command()
 @click.option("--only", metavar="GROUP,...", help=f"Groups of assets to bring up to date: {', '.join(GROUPS)}.")
 @STAND_IN
+@SCALE
 @with_folders
-def refresh(settings: Settings, only: str | None, stand_in: bool) -> None:
-    """Bring everything up to date: only what changed is read, linked, annotated and written (evaluations: --only eval)."""
+def refresh(settings: Settings, only: str | None, stand_in: bool, scale: str | None) -> None:
+    """Bring everything up to date: only what changed is read, linked, annotated, embedded and written (training and evaluations:
+    --only retrieval,eval)."""
     from assets.build.plan import is_up_to_date
 
+    if scale:
+        os.environ["MARQUEE_SCALE"] = scale
     groups = _groups(only)
     # The linker is measured by full runs and every week (assets/automation.py): it costs as much as linking everything.
     # With a key there may be films to ask TMDB about, whatever the files say.
@@ -263,7 +281,7 @@ def _words(value: Any) -> str:
     return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-for each in (annotate, export, llm):
+for each in (annotate, export, grade, llm, recommend, train):
     main.add_command(each)
 
 

@@ -6,9 +6,24 @@ from collections.abc import Mapping
 
 from pipelines.sources.blocks import SourceBlock
 from warehouse.contracts import Table
-from warehouse.tables import annotation, corpus, dialogues, enrichment, llm, mentions, preferences, titles
+from warehouse.tables import (
+    annotation,
+    corpus,
+    dialogues,
+    enrichment,
+    interactions,
+    llm,
+    mentions,
+    preferences,
+    ranking_evaluation,
+    reranking,
+    retrieval,
+    titles,
+)
 
-_AREAS = (titles, corpus, enrichment, dialogues, mentions, llm, annotation, preferences)
+_AREAS = (
+    titles, corpus, enrichment, dialogues, mentions, llm, annotation, preferences, interactions, retrieval, reranking, ranking_evaluation,
+)  # fmt: skip
 FIXED = tuple(table for area in _AREAS for table in area.TABLES)
 
 

@@ -51,6 +51,7 @@ from warehouse.tables.mentions import (
     EVAL_MENTION_LINKING,
 )
 from warehouse.tables.preferences import EVAL_PREFERENCES, PREF_DPO, PREF_GRPO, PREF_KTO, PREF_PAIRS, PREF_REWARD
+from warehouse.tables.reranking import LLM_RANKINGS, RL_REWARDS
 
 # Stages that ask the language model take turns: the rate limit is the endpoint's, not a stage's.
 LLM_POOL = "llm"
@@ -194,7 +195,7 @@ def conversation_assets(
         specs=[
             table_spec(
                 LLM_CALLS,
-                [ANNO_VTO.name, ANNO_STRATEGY.name, PREF_PAIRS.name],
+                [ANNO_VTO.name, ANNO_STRATEGY.name, PREF_PAIRS.name, LLM_RANKINGS.name, RL_REWARDS.name],
                 "1",
                 ON_NEW_INPUTS,
                 kinds=("deltalake", "sqlite"),

@@ -11,12 +11,15 @@ from assets.automation import (
     daily_refresh,
     everything_job,
     refresh_job,
+    retrieval_job,
     sources_sensor,
+    weekly_training,
 )
 from assets.contracts import all_contracts
 from assets.conversations import conversation_assets
 from assets.corpus import corpus_assets
 from assets.resources import LlmResource, SourcesResource, TmdbResource, WarehouseResource
+from assets.retrieval import retrieval_assets
 from assets.settings import Settings
 from pipelines.sources.blocks import all_blocks
 
@@ -26,9 +29,9 @@ blocks = all_blocks(settings.sources)
 contracts = all_contracts(blocks)
 
 defs = dg.Definitions(
-    assets=[*corpus_assets(blocks, contracts), *conversation_assets(blocks, contracts)],
-    jobs=[refresh_job, conversations_job, everything_job],
-    schedules=[daily_refresh, daily_conversations],
+    assets=[*corpus_assets(blocks, contracts), *conversation_assets(blocks, contracts), *retrieval_assets(contracts)],
+    jobs=[refresh_job, conversations_job, retrieval_job, everything_job],
+    schedules=[daily_refresh, daily_conversations, weekly_training],
     sensors=[sources_sensor(settings.sources), automation_sensor],
     resources={
         "warehouse": WarehouseResource(root=str(settings.warehouse)),

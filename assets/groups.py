@@ -9,10 +9,12 @@ GROUPS = {
     "dialogues": ("dialogues",),
     "anno": ("anno", "llm"),
     "pref": ("pref", "llm"),
+    "items": ("interactions", "embeddings"),
+    "retrieval": ("retrieval", "llm"),
     "eval": ("eval",),
 }
 
-# Evaluations cost as much as linking and move slowly: full runs and the weekly schedule make them.
-REFRESHED = tuple(name for name in GROUPS if name != "eval")
+# Training and evaluations cost more than everything else and move slowly: full runs and the weekly schedules make them.
+REFRESHED = tuple(name for name in GROUPS if name not in ("retrieval", "eval"))
 PARTITIONED = {"dialogues", "anno", "pref"}
 EXTERNAL = {"anno_validation"}

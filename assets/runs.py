@@ -159,6 +159,7 @@ def _execute(
     keys = [key for key in graph.materializable_asset_keys if graph.get(key).group_name in wanted]
     ops = {
         "read_sources", "normalise", "link_records", "fuse", "read_dialogues", "link_mentions", "annotate", "make_pairs",
+        "make_sessions", "make_rec_turns", "embed_items", "index_items",
     }  # fmt: skip
     tags = {
         _STARTED_BY: _COMMAND_LINE,

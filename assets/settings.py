@@ -13,6 +13,7 @@ from typing import cast
 
 from pipelines.gateways.llm.runs import STAND_IN_MODEL
 from pipelines.gateways.llm.settings import OPENAI_URL, LlmSettings, Mode, Price
+from pipelines.retrieval.scope import Scope, ScopeError, scope_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -44,6 +45,30 @@ class Settings:
             .absolute(),
             tmdb_base_url=os.environ.get("TMDB_BASE_URL") or "https://api.themoviedb.org/3",
         )
+
+
+def scale_name() -> str:
+    """How much is trained and asked: a scale of assets/build/scales.toml (MARQUEE_SCALE), `cpu` where nothing is said.
+
+    Raises SettingsError.
+    """
+    from assets.build.scales import scales
+
+    name = _text("MARQUEE_SCALE") or "cpu"
+    if name not in scales():
+        raise SettingsError(f"MARQUEE_SCALE must be one of {', '.join(scales())}, not {name[:40]!r}")
+    return name
+
+
+def embed_scope(default: str | int) -> Scope:
+    """Which films are embedded (MARQUEE_EMBED): `used` (rated or talked about), `all`, or those and more up to a number.
+
+    Raises SettingsError.
+    """
+    try:
+        return scope_of(_text("MARQUEE_EMBED") or str(default))
+    except ScopeError as error:
+        raise SettingsError(f"MARQUEE_EMBED: {error}") from None
 
 
 def tmdb_api_key() -> str | None:

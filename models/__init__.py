@@ -1,1 +1,1 @@
-"""WHAT is learned. Empty until the training assets arrive; must run without dagster, polars and duckdb."""
+"""WHAT is learned: retrievers, losses, training and serving. Does not belong here: dagster, polars, duckdb; what trains must run with torch, numpy and pyarrow alone."""

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import polars as pl
 
+from assets.build.sessions import session_files
 from assets.build.tables import published_or_empty
 from assets.settings import Settings, llm_settings
 from pipelines.annotation.strategy import STRATEGY_VERSION
 from pipelines.annotation.vto import VTO_VERSION
 from pipelines.corpus.policy import POLICY_VERSION
 from pipelines.dialogues.read import dataset_files
+from pipelines.interactions.rec_turns import REC_TURNS_VERSION
 from pipelines.linking.keys import KEYS_VERSION
 from pipelines.linking.rules import RULES_VERSION
 from pipelines.mentions.link import LINKER_VERSION
 from pipelines.preferences.assemble import PAIRS_VERSION
+from pipelines.retrieval.item_text import TEXT_VERSION
 from pipelines.sources.blocks import all_blocks
 from pipelines.sources.normalise import NORMALISE_VERSION
 from pipelines.sources.read import source_files
@@ -25,6 +28,7 @@ from warehouse.catalog import read_published
 from warehouse.store import Warehouse
 from warehouse.tables.annotation import ANNO_TURNS
 from warehouse.tables.dialogues import DATASETS, META_DIALOGUE_FILES
+from warehouse.tables.interactions import META_SESSION_FILES
 from warehouse.tables.titles import META_SOURCE_FILES
 
 _MARKER = "complete.json"
@@ -34,6 +38,7 @@ def _state(root: Path) -> dict:
     """Versions of every published table, and of the code that made them."""
     code = [
         NORMALISE_VERSION, KEYS_VERSION, RULES_VERSION, POLICY_VERSION, LINKER_VERSION, VTO_VERSION, STRATEGY_VERSION, PAIRS_VERSION,
+        REC_TURNS_VERSION, TEXT_VERSION,
     ]  # fmt: skip
     return {
         "tables": {name: entry.version for name, entry in read_published(root).tables.items()},
@@ -78,7 +83,11 @@ def is_up_to_date(settings: Settings) -> bool:
             for name in DATASETS
         ]
     )
-    return now.sort(same).equals(spoken.select(same).sort(same))
+    if not now.sort(same).equals(spoken.select(same).sort(same)):
+        return False
+    rated = published_or_empty(warehouse, META_SESSION_FILES)
+    same = ["file", "sha256", "reader_version"]
+    return session_files(settings.sources, rated).select(same).sort(same).equals(rated.select(same).sort(same))
 
 
 def _has_open_turns(warehouse: Warehouse) -> bool:

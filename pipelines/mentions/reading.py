@@ -7,7 +7,7 @@ Nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -85,6 +85,7 @@ def read_turns(turns: pl.DataFrame, taken: pl.DataFrame, gazetteer: Gazetteer, t
     hits, people = _places(scan(texts.rows.select("row", "text"), gazetteer, tell), texts)
     hits = hits.filter(_is_free(hits, taken, texts)).sort("row", "start", "end", "key_id")
     people = people.filter(_is_free(people, taken, texts))
+    texts = _with_people_marked(texts, people)
     spelt, spelt_films = _misspelt(texts, hits, taken, gazetteer)
     hits = pl.concat([hits.select(_HIT_COLUMNS), spelt.select(_HIT_COLUMNS)]).sort("row", "start", "end", "key_id")
     hits = hits.with_columns(
@@ -204,6 +205,15 @@ def _is_beside(places: Int, certain: Int, texts: Texts) -> NDArray[np.float64]:
             & (np.searchsorted(texts.base, near, side="right") == own)
         )
     return found.astype(np.float64)
+
+
+def _with_people_marked(texts: Texts, people: pl.DataFrame) -> Texts:
+    """Mark the words that stand in a person's name of two words or more: `in_person`."""
+    named = people.filter(pl.col("tokens") > 1)
+    step = np.zeros(texts.words.height + 1, dtype=np.int64)
+    np.add.at(step, named["first"].to_numpy(), 1)
+    np.add.at(step, (named["first"] + named["tokens"]).to_numpy(), -1)
+    return replace(texts, words=texts.words.with_columns(in_person=pl.Series(np.cumsum(step)[:-1] > 0)))
 
 
 def _genres_named(texts: Texts) -> pl.DataFrame:

@@ -1,8 +1,8 @@
-"""Writing a pack: every catalogue's files, conversations about the films, and the truth beside them.
+"""Writing a pack: every catalogue's files, ratings of the films, conversations about them, and the truth beside them.
 
 Belongs here: the list of catalogues, and a pack's layout on disk.
 Does not belong here: what films there are (`world.py`) or what a catalogue says (`catalogues/`),
-nor what is talked about them (`conversations/`).
+how they are rated (`ratings.py`), nor what is talked about them (`conversations/`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pipelines.synth.catalogues import (
 from pipelines.synth.catalogues.base import Catalogue, Part
 from pipelines.synth.conversations.write import default_dialogues, write_conversations
 from pipelines.synth.draw import stream
+from pipelines.synth.ratings import COLUMNS, FILE, make_ratings
 from pipelines.synth.world import make_world
 
 Progress = Callable[[str], None]
@@ -76,7 +77,7 @@ FILM_COLUMNS = (
 @dataclass(frozen=True)
 class PackSummary:
     """What a pack holds: readable records by source, rows by file (joined files too) and rejects by file; readable
-    dialogues by dataset and their files' rejects.
+    dialogues by dataset and their files' rejects; ratings by file.
     """
 
     out: Path
@@ -87,20 +88,21 @@ class PackSummary:
     rejects: dict[str, dict[str, int]]
     dialogues: dict[str, int]
     dialogue_rejects: dict[str, dict[str, int]]
+    ratings: dict[str, int]
 
 
 def write_pack(
     out: Path, movies: int = 1000, seed: int = 0, progress: Progress | None = None, dialogues: int | None = None
 ) -> PackSummary:
-    """Write catalogues of `movies` films in their publishers' formats to the folder `out`, conversations about the films
-    in their datasets' formats to out/conversations, and the truth to out/truth.
+    """Write catalogues of `movies` films in their publishers' formats to the folder `out`, ratings of those that MovieLens
+    lists, conversations about the films in their datasets' formats to out/conversations, and the truth to out/truth.
 
     `dialogues` is the number of ReDial's conversations (0: none at all), from which the other datasets' follow; by
     default a fifth of `movies`, between 30 and 10,000. The same arguments give the same bytes. The truth:
     records.parquet (source, source_id, file, line, film, is_film, and title and year as this record has them), one
     row for every readable row of a catalogue; films.parquet (the films' facts); rejects.json (rows by file that a reader must reject:
     `broken` ones and `duplicate` ones, exact repetitions). Works that are no films have numbers from
-    `movies` on and is_film false. The conversations' truth is described at `write_conversations`. Raises ValueError
+    `movies` on and is_film false; ratings.parquet (the ratings, with film and session of each). The conversations' truth is described at `write_conversations`. Raises ValueError
     when `movies`, `seed` or `dialogues` is out of range, FileExistsError when `out` is a folder with content.
     """
     if out.is_dir() and any(out.iterdir()):
@@ -130,10 +132,12 @@ def write_pack(
     records = pl.concat(truths)
     films = works.filter("is_film").select(FILM_COLUMNS)
     write_truth(out / TRUTH, records, films, rejects)
+    tell("writing ratings")
+    ratings = write_ratings(out, works, records, movies, seed)
     wanted = default_dialogues(movies) if dialogues is None else dialogues
     talks = write_conversations(out, out / TRUTH, works, wanted, seed, tell)
     counts_by_source = dict(records.group_by("source", maintain_order=True).len().iter_rows())
-    return PackSummary(out, movies, seed, counts_by_source, rows, rejects, talks.dialogues, talks.rejects)
+    return PackSummary(out, movies, seed, counts_by_source, rows, rejects, talks.dialogues, talks.rejects, ratings)
 
 
 def write_part(path: Path, part: Part, damage: damages.Damaged) -> None:
@@ -148,6 +152,20 @@ def write_part(path: Path, part: Part, damage: damages.Damaged) -> None:
         for number, row in enumerate(damage.is_broken.nonzero()[0]):
             lines[row] = damages.broken(lines[row], number, part.form)
         formats.write_bytes(path, formats.joined(header, lines, part.form))
+
+
+def write_ratings(out: Path, works: pl.DataFrame, records: pl.DataFrame, movies: int, seed: int) -> dict[str, int]:
+    """Write ratings of the films that MovieLens lists, and their truth; returns the rows by file.
+
+    Of a film that it lists twice the lower id is rated.
+    """
+    listed = records.filter((pl.col("source") == movielens.MOVIELENS_32M.name) & pl.col("is_film"))
+    listed = listed.group_by("film").agg(movie_id=pl.col("source_id").cast(pl.Int64).min())
+    films = works.join(listed.sort("film"), on="film", how="inner", maintain_order="left")
+    rows = make_ratings(films, movies, seed)
+    formats.write_bytes(out / FILE, rows.select(COLUMNS).write_csv().encode())
+    formats.write_bytes(out / TRUTH / "ratings.parquet", formats.parquet_bytes(rows))
+    return {FILE: rows.height}
 
 
 def write_truth(folder: Path, records: pl.DataFrame, films: pl.DataFrame, rejects: dict[str, dict[str, int]]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.synth.churn import churn
 from pipelines.synth.pack import write_pack
-from tests.assets.commands import PROJECT, Command, Finished, marquee
+from tests.assets.commands import BUILD, PROJECT, Command, Finished, marquee
 
 MOVIES = 120
 CHANGED_SHARE = 0.08
@@ -107,7 +107,7 @@ def churned(place: Path, pack: Path) -> Path:
 def built(place: Path, home: Path, pack: Path) -> Built:
     """The warehouse of the pack, built by the program itself. Not to be written to."""
     root = place / "built"
-    done = marquee("run", "--sources", pack, "--warehouse", root, home=home)
+    done = marquee(*BUILD, "--sources", pack, "--warehouse", root, home=home)
     assert done.code == 0, done
     return Built(root, done)
 

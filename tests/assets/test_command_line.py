@@ -93,7 +93,7 @@ def test_unknown_groups_are_refused_with_the_known_ones(command: str, groups: st
     done = ask(command, "--only", groups, "--sources", tmp_path, "--warehouse", tmp_path / "w")
     assert done.code == 2
     assert "--only" in done.err
-    assert "choose among raw, core, dialogues, anno, pref, eval" in done.err
+    assert "choose among raw, core, dialogues, anno, pref, items, retrieval, eval" in done.err
     assert not (tmp_path / "w").exists()
 
 

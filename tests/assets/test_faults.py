@@ -12,7 +12,7 @@ import pytest
 
 from assets.contracts import all_contracts
 from pipelines.sources.blocks import all_blocks
-from tests.assets.commands import CORE, Command, checksum, content, differing, marquee, reading, versions
+from tests.assets.commands import BUILD, CORE, Command, checksum, content, differing, marquee, reading, versions
 from tests.assets.conftest import Built
 from warehouse.store import Warehouse
 
@@ -51,7 +51,7 @@ def test_killed_first_runs_leave_nothing_in_the_way_of_the_next_one(
     built: Built, pack: Path, home: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "first"
-    options = ("run", "--sources", pack, "--warehouse", root)
+    options = (*BUILD, "--sources", pack, "--warehouse", root)
     _kill(["normalise", "fuse"], options, home, seed=3)
     done = Command(*options, home=home).wait()
     assert done.code == 0, done
@@ -111,7 +111,7 @@ def test_sources_with_corrupt_files_are_named_and_keep_their_versions_until_repa
     before = versions(root)
     options = ("--sources", sources, "--warehouse", root)
 
-    done = Command("run", *options, home=home).wait()
+    done = Command(*BUILD, *options, home=home).wait()
     assert done.code == 1, done
     told = [line for line in done.err.splitlines() if line.startswith("✗ raw_")]
     by_source = {line.split()[1]: line for line in told}
@@ -177,7 +177,7 @@ def test_first_run_over_garbage_only_fails_and_says_which_file(home: Path, tmp_p
     (sources / "omdb").mkdir()
     (sources / "ml-32m" / "movies.csv").write_bytes(random.Random(5).randbytes(20_000))
     (sources / "omdb" / "omdb.csv.gz").write_bytes(gzip.compress(b"x")[:-4])
-    done = Command("run", "--sources", sources, "--warehouse", root, home=home).wait()
+    done = Command(*BUILD, "--sources", sources, "--warehouse", root, home=home).wait()
     assert done.code == 1, done
     assert "ml-32m/movies.csv" in done.err
     assert "omdb/omdb.csv.gz" in done.err

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.assets.commands import CORE, Command, content, differing, films, versions
+from tests.assets.commands import BUILD, CORE, Command, content, differing, films, versions
 from tests.assets.conftest import Built
 from warehouse.store import Warehouse
 
@@ -20,7 +20,7 @@ def test_full_run_over_the_same_warehouse_gives_the_rows_of_the_refresh(
     built: Built, refreshed: Built, churned: Path, home: Path, copied: Copied
 ) -> None:
     root = copied(built.root, "whole")
-    done = Command("run", "--sources", churned, "--warehouse", root, home=home).wait()
+    done = Command(*BUILD, "--sources", churned, "--warehouse", root, home=home).wait()
     assert done.code == 0, done
     assert content(root, "core_movies").height > 100
     assert differing(root, refreshed.root) == []

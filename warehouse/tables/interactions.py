@@ -8,7 +8,7 @@ from __future__ import annotations
 import polars as pl
 
 from warehouse.contracts import Column, ForeignKey, Table
-from warehouse.tables.dialogues import DATASET, DIALOGUE, IN_TURNS, SPLIT, SPLITS, TURN
+from warehouse.tables.dialogues import DATASET, DIALOGUE, IN_TURNS, SPLITS, TURN
 from warehouse.tables.titles import STRINGS
 
 GROUP = "interactions"
@@ -26,7 +26,13 @@ CORE_SESSIONS = Table(
     columns=(
         Column("release", pl.String, "MovieLens release: `ml-1m`, `ml-latest-small`.", nullable=False),
         Column("user_id", pl.Int64, "The release's own user.", nullable=False),
-        Column("position", pl.Int32, "Position among the user's ratings by time, from 0.", nullable=False, minimum=0),
+        Column(
+            "position",
+            pl.Int32,
+            "Position among the user's ratings by time, from 0; equal times in the file's order.",
+            nullable=False,
+            minimum=0,
+        ),
         Column("source_item_id", pl.Int64, "The release's own film id.", nullable=False),
         Column("movie_id", pl.String, "The film in core_movies; null where the corpus does not have it."),
         Column("rating", pl.Float32, "Stars, where the release states them.", unit="stars", minimum=0.5, maximum=5),
@@ -34,7 +40,7 @@ CORE_SESSIONS = Table(
         Column(
             "session",
             pl.Int32,
-            "Number of the user's session, from 0: a new one after 30 idle minutes; 0 throughout where no time is stated.",
+            "Number of the user's session, from 0: a new one after more than 30 idle minutes; 0 throughout where no time is stated.",
             nullable=False,
             minimum=0,
         ),
@@ -42,7 +48,7 @@ CORE_SESSIONS = Table(
         Column(
             "leave_one_out_split",
             pl.String,
-            "The user's last rating is test, the one before valid, the others train; all train for users with fewer than three.",
+            "The user's last rating is test, the one before valid, the others train; all train for users with fewer than three. As the file says where it states a split.",
             nullable=False,
             allowed=SPLITS,
         ),
@@ -59,6 +65,14 @@ META_SESSION_FILES = Table(
     columns=(
         Column("file", pl.String, "File, relative to the sources folder.", nullable=False),
         Column("release", pl.String, "MovieLens release.", nullable=False),
+        Column("layout", pl.String, "The layout it was read as.", nullable=False),
+        Column(
+            "passed_over_for",
+            pl.String,
+            "The file of the same release that was read in its place; null where this one was. It then has no books.",
+        ),
+        Column("size_bytes", pl.Int64, "Size.", unit="bytes", nullable=False, minimum=0),
+        Column("mtime_ns", pl.Int64, "Time of change.", unit="ns", nullable=False),
         Column("sha256", pl.String, "Hash of the file's bytes.", nullable=False, pattern="[0-9a-f]{64}"),
         Column("rows", pl.Int64, "Rows in the file.", nullable=False, minimum=0),
         Column("rows_kept", pl.Int64, "Rows in core_sessions.", nullable=False, minimum=0),
@@ -66,6 +80,13 @@ META_SESSION_FILES = Table(
         Column("rejects", STRINGS, "The first twenty of them: line, reason and raw text.", nullable=False),
         Column("items", pl.Int64, "Different film ids among the rows kept.", nullable=False, minimum=0),
         Column("items_in_corpus", pl.Int64, "Those that the corpus has.", nullable=False, minimum=0),
+        Column(
+            "ids_hash",
+            pl.String,
+            "Hash of the map from the release's film ids to films.",
+            nullable=False,
+            pattern="[0-9a-f]{64}",
+        ),
         Column("reader_version", pl.String, "Version of the code that read it.", nullable=False),
     ),
 )
@@ -81,9 +102,18 @@ CORE_REC_TURNS = Table(
         DIALOGUE,
         TURN,
         DATASET,
-        SPLIT,
         Column(
-            "conversation_id", pl.String, "The conversation: never in two splits among the examples.", nullable=False
+            "split",
+            pl.String,
+            "Split of the conversation: held out in one dialogue is held out in all.",
+            nullable=False,
+            allowed=SPLITS,
+        ),
+        Column(
+            "conversation_id",
+            pl.String,
+            "The conversation: never in two splits, nor in two datasets, among the examples.",
+            nullable=False,
         ),
         Column(
             "history", STRINGS, "Films mentioned in turns before, in order, each at its first mention.", nullable=False

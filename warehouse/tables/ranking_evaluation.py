@@ -11,6 +11,8 @@ from warehouse.tables.titles import STRINGS
 GROUP = "eval"
 
 METRICS = ("recall", "ndcg", "mrr", "hit_rate")
+# Rankings that need no learning; every figure of a retriever stands beside theirs.
+BASELINES = ("random", "popularity", "copy_last", "markov")
 POOLS = ("full", "uniform_99", "popularity_99", "llm_candidates", "vocabulary")
 
 _PROTOCOL = (
@@ -19,7 +21,9 @@ _PROTOCOL = (
     Column("dataset_hash", pl.String, "Hash of the examples evaluated on.", nullable=False),
     Column("setting", pl.String, "leave_one_out, sessions or dialogues.", nullable=False),
     Column("split", pl.String, "Part of the data.", nullable=False, allowed=SPLITS),
-    Column("protocol", pl.String, "Name of the protocol (pipelines/evaluation/protocols.toml).", nullable=False),
+    Column(
+        "protocol", pl.String, "Name of the protocol (pipelines/evaluation/ranking/protocols.toml).", nullable=False
+    ),
     Column("pool", pl.String, "What a label is ranked among.", nullable=False, allowed=POOLS),
     Column(
         "repeats",
@@ -36,6 +40,13 @@ _PROTOCOL = (
         allowed=("kept", "masked"),
     ),
     Column("unit", pl.String, "What is averaged over: labels or turns.", nullable=False, allowed=("label", "turn")),
+    Column(
+        "gold",
+        pl.String,
+        "single: each label by itself; ideal: the labels of a turn together, NDCG against their best order.",
+        nullable=False,
+        allowed=("single", "ideal"),
+    ),
     Column(
         "matcher",
         pl.String,

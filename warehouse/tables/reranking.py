@@ -12,11 +12,13 @@ from warehouse.tables.dialogues import DATASET, DIALOGUE, SPLIT, TURN
 from warehouse.tables.interactions import IN_REC_TURNS
 from warehouse.tables.titles import STRINGS
 
-GROUP = "ml"
+GROUP = "retrieval"
 
 # Kinds of answer to "which of the candidates is this line".
 LINE_KINDS = ("candidate", "repeated", "not_a_candidate", "not_in_corpus", "real_but_missing", "unparseable")
 
+# `similarity`: of the line to the most similar candidate's title, 0..1. `is_dissimilar`: it is under .85, RAR's rule for a hallucination. Both are
+# null where a line cannot be read.
 LINES = pl.List(
     pl.Struct(
         {
@@ -25,6 +27,7 @@ LINES = pl.List(
             "kind": pl.String,
             "movie_id": pl.String,
             "similarity": pl.Float64,
+            "is_dissimilar": pl.Boolean,
             "reason": pl.String,
         }
     )
@@ -58,7 +61,7 @@ LLM_RANKINGS = Table(
         Column(
             "outcome",
             pl.String,
-            "answered, or why there is no list.",
+            "answered; empty: no line names a candidate; no_answer: the model refused, or never kept to the form.",
             nullable=False,
             allowed=("answered", "empty", "no_answer"),
         ),
@@ -124,7 +127,7 @@ RL_REWARDS = Table(
         Column(
             "outcome",
             pl.String,
-            "no_label: the set holds none, so its reward is 0 whatever the order, and the model was not asked.",
+            "As in llm_rankings; no_label: the set holds none, so its reward is 0 whatever the order, and the model was not asked.",
             nullable=False,
             allowed=("answered", "empty", "no_answer", "no_label"),
         ),
@@ -152,12 +155,12 @@ EVAL_HALLUCINATION = Table(
         Column(
             "measure",
             pl.String,
-            "A kind of line, any_hallucination, or paper_rule (similarity to every candidate under .85).",
+            "A kind of line; any_hallucination: lines that are no candidate, repeated ones apart; paper_rule: similarity to every candidate under .85, of lines that can be read.",
             nullable=False,
         ),
         Column("lines", pl.Int64, "Lines of that kind.", nullable=False, minimum=0),
         Column("n", pl.Int64, "Lines in all.", nullable=False, minimum=0),
-        Column("share", pl.Float64, "Their share.", nullable=True, minimum=0, maximum=1),
+        Column("share", pl.Float64, "Their share; null where it cannot be known.", nullable=True, minimum=0, maximum=1),
         Column("low", pl.Float64, "95 % interval, clustered by dialogue.", minimum=0, maximum=1),
         Column("high", pl.Float64, "Its upper end.", minimum=0, maximum=1),
         Column("clusters", pl.Int64, "Dialogues.", nullable=False, minimum=0),

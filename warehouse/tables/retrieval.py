@@ -12,7 +12,8 @@ from warehouse.contracts import Column, Table
 from warehouse.tables.dialogues import SPLITS
 from warehouse.tables.titles import STRINGS
 
-GROUP = "ml"
+GROUP = "retrieval"
+EMBEDDINGS_GROUP = "embeddings"
 
 VECTOR = pl.List(pl.Float32)
 NUMBERS = pl.List(pl.Int64)
@@ -26,7 +27,7 @@ SHA256 = "[0-9a-f]{64}"
 ML_ITEM_EMBEDDINGS = Table(
     name="ml_item_embeddings",
     meaning="Item text of films as a sentence encoder sees it: one unit-length vector a film and encoder.",
-    group=GROUP,
+    group=EMBEDDINGS_GROUP,
     key=("encoder", "movie_id"),
     sort_by=("encoder", "movie_id"),
     columns=(
@@ -47,7 +48,7 @@ ML_ITEM_EMBEDDINGS = Table(
 ML_ITEM_INDEX = Table(
     name="ml_item_index",
     meaning="FAISS indexes over the embeddings: one row an encoder, with what they lose against exact search.",
-    group=GROUP,
+    group=EMBEDDINGS_GROUP,
     key=("encoder",),
     columns=(
         Column("encoder", pl.String, "Profile of the encoder.", nullable=False),
@@ -222,6 +223,12 @@ ML_RANKINGS = Table(
             nullable=False,
         ),
         Column(
+            "are_tail",
+            pl.List(pl.Boolean),
+            "For each label: whether it is not among the most frequent films that make up four fifths of the targets in training.",
+            nullable=False,
+        ),
+        Column(
             "ranks_all",
             NUMBERS,
             "For each label: its place from 1 among all films of the pool, nothing masked; null where the system cannot rank it.",
@@ -236,13 +243,13 @@ ML_RANKINGS = Table(
         Column(
             "ranks_uniform",
             NUMBERS,
-            "Its place among itself and 99 films drawn uniformly, none of them in history or labels.",
+            "Its place among itself and 99 films drawn uniformly for the example, none of them in history or labels (all there are, if fewer).",
             nullable=False,
         ),
         Column(
             "ranks_popularity",
             NUMBERS,
-            "Its place among itself and 99 films drawn by popularity in training.",
+            "Its place among itself and 99 films drawn by popularity in training, none of them in history or labels.",
             nullable=False,
         ),
         Column("top", STRINGS, "The first 100 films of the list, nothing masked.", nullable=False),

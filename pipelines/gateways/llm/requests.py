@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pipelines.gateways.llm.prompts import Prompt
 
@@ -15,12 +15,16 @@ BYTES_PER_TOKEN = 3
 # What a message costs beyond its text: its role and the marks around it.
 TOKENS_PER_MESSAGE = 8
 
+Thinking = Literal["off", "low", "on"]
+THINKING: tuple[str, ...] = get_args(Thinking)
+
 
 @dataclass(frozen=True)
 class LlmRequest:
     """One question. `key` is the asker's name for it, unique within a run; `data` is all that users wrote or did.
 
-    `temperature` and `seed` take the place of the prompt's when they are given.
+    `temperature` and `seed` take the place of the prompt's when they are given. `thinking`: how much the model may think before it
+    answers; None says nothing about it, and leaves it to the endpoint.
     """
 
     key: str
@@ -28,6 +32,7 @@ class LlmRequest:
     data: Mapping[str, Any] = field(repr=False)
     temperature: float | None = None
     seed: int | None = None
+    thinking: Thinking | None = None
 
     @property
     def sampled_at(self) -> float:
@@ -45,6 +50,9 @@ def request_hash(model: str, request: LlmRequest, messages: list[dict[str, str]]
         "max_tokens": request.prompt.max_tokens,
         "seed": request.seed,
     }
+    # Only where it is stated, so that answers to requests that say nothing about it keep their hash.
+    if request.thinking is not None:
+        asked["thinking"] = request.thinking
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.gateways.stand_in import annotation, preferences
+from pipelines.gateways.stand_in import annotation, preferences, reranking
 
 # Data and temperature of a request in, answer out; by the name of the prompt.
 Answerer = Callable[[Mapping[str, Any], float], object]
-ANSWERERS: Mapping[str, Answerer] = {**annotation.ANSWERERS, **preferences.ANSWERERS}
+ANSWERERS: Mapping[str, Answerer] = {**annotation.ANSWERERS, **preferences.ANSWERERS, **reranking.ANSWERERS}
 
 _DEEPEST = 20
 

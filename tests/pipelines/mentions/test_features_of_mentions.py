@@ -8,7 +8,7 @@ import pytest
 from pipelines.mentions.features import candidate_evidence, cues, genre_of_word, take_apart
 from pipelines.mentions.gazetteer import build_gazetteer, names_of
 from pipelines.mentions.model import weights
-from pipelines.mentions.reading import read_turns
+from pipelines.mentions.reading import Reading, read_turns
 from tests.conversation_frames import films
 
 FILMS = films(
@@ -18,8 +18,8 @@ FILMS = films(
 )
 
 
-def evidence(*texts: str, surface: str = "Glass Orchard") -> dict:
-    gazetteer = build_gazetteer(FILMS.drop("content_hash"), names_of(FILMS))
+def read(*texts: str, of: pl.DataFrame = FILMS) -> Reading:
+    gazetteer = build_gazetteer(of.drop("content_hash"), names_of(of))
     turns = pl.DataFrame(
         {
             "dataset": ["inspired"] * len(texts),
@@ -30,7 +30,11 @@ def evidence(*texts: str, surface: str = "Glass Orchard") -> dict:
         }
     )
     nothing = pl.DataFrame(schema={"row": pl.Int64, "start": pl.Int64, "end": pl.Int64})
-    hits = read_turns(turns, nothing, gazetteer, lambda _: None).hits
+    return read_turns(turns, nothing, gazetteer, lambda _: None)
+
+
+def evidence(*texts: str, surface: str = "Glass Orchard", of: pl.DataFrame = FILMS) -> dict:
+    hits = read(*texts, of=of).hits
     return hits.filter(pl.col("surface").str.to_lowercase() == surface.lower()).row(-1, named=True)
 
 
@@ -54,6 +58,7 @@ def on(found: dict) -> set[str]:
         ("I SAW GLASS ORCHARD", {"shouted", "before_watched"}),
         ("Glass Orchard", {"whole_turn", "whole_sentence"}),
         ("we met mr. Glass orchard keeper", {"in_sentence_case", "before_person"}),
+        ("which Glass Orchard movie?", {"behind_several", "behind_film"}),
     ],
 )
 def test_writing_and_neighbours(text, expected):
@@ -64,6 +69,35 @@ def test_an_article_of_the_name_is_not_what_stands_before_it():
     found = evidence("I watched The Copper Lantern", surface="The Copper Lantern")
     assert {"before_watched", "in_title_case", "two_words"} <= on(found)
     assert found["before_determiner"] == 0
+
+
+def test_a_capital_article_inside_a_sentence_begins_a_title():
+    assert "capital_article" in on(evidence("we saw The copper lantern", surface="The copper lantern"))
+    for text in ("we saw the copper lantern", "The copper lantern, then"):
+        assert "capital_article" not in on(evidence(text, surface="the copper lantern"))
+
+
+def test_names_of_people_are_no_capitals_among_which_a_title_is_lost():
+    cast = ["Ada Quillon", "Bram Tolliver"]
+    known = films({"title": "Game Night", "year": 2018}, {"title": "Tobin", "year": 2001, "cast_members": cast})
+    for people, expected in (
+        (" and ".join(cast), "in_title_case"),
+        ("Some Other Folk", "in_title_case_among_capitals"),
+    ):
+        found = evidence(f"you know Game Night with {people}", surface="Game Night", of=known)
+        assert expected in on(found)
+        assert found["is_marked"] == (expected == "in_title_case")
+
+
+def test_many_ratings_stand_for_catalogues_that_a_small_corpus_lacks():
+    known = films(
+        {"title": "Glass Orchard", "year": 2001, "votes": 300_000, "source_count": 2},
+        {"title": "Glass Orchard", "year": 2002, "votes": 300_000, "source_count": 30},
+        {"title": "Glass Orchard", "year": 2003, "votes": 30, "source_count": 2},
+        {"title": "Glass Orchard", "year": 2004, "votes": None, "source_count": 2},
+    )
+    found = read("I saw Glass Orchard", of=known).candidates.sort("year")["catalogued"].to_list()
+    assert found[1] > found[0] > found[2] == found[3] == pytest.approx(0.2)
 
 
 def test_the_turn_before_asks_for_a_film():

@@ -247,6 +247,7 @@ def test_truth_lies_outside_every_catalogue(pack: Path) -> None:
         "records.parquet",
         "films.parquet",
         "rejects.json",
+        "ratings.parquet",
         "mentions.parquet",
         "operations.parquet",
         "dialogues.parquet",

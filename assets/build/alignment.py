@@ -1,0 +1,171 @@
+"""Aligning LRURec with the language model: sets drawn from it, their frozen rewards, training on them, and the lists that are ranked again.
+
+Does not belong here: how sets are drawn and learned from (models/draw.py, models/rl.py), how the language model is asked (reranking.py).
+
+Source: RAR, section 3.3 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from assets.build import reranking
+from assets.build.files import FILES_FOLDER
+from assets.build.launching import Launch
+from assets.build.scales import Scale
+from assets.build.tables import Built, Tell, latest_or_empty, published_or_empty
+from assets.build.training import DIALOGUES, retriever_frame, run_counts, trained, training_data
+from pipelines.reranking.rewards import named_draws
+from warehouse.store import Warehouse
+from warehouse.tables.reranking import LLM_RANKINGS, RL_REWARDS
+from warehouse.tables.retrieval import ML_RANKINGS, RETRIEVERS, RL_RETRIEVERS
+
+if TYPE_CHECKING:
+    from pipelines.gateways.llm.gateway import LlmGateway
+
+POLICY = "lrurec"
+# Raise it when the same policy would be drawn from otherwise.
+DRAWS_VERSION = "1"
+REWARDS_VERSION = f"{DRAWS_VERSION}.{reranking.RERANKING_VERSION}"
+
+
+class NoPolicy(ValueError):
+    """There is no retriever, tuned on dialogues, that candidate sets could be drawn from."""
+
+
+def policies(warehouse: Warehouse, scale: Scale) -> list[dict[str, Any]]:
+    """The retrievers that alignment starts from, by seed. Raises NoPolicy."""
+    rows = published_or_empty(warehouse, RETRIEVERS[POLICY]).filter(
+        (pl.col("stage") == "dialogues") & pl.col("seed").is_in(list(scale.rl.seeds))
+    )
+    if rows.is_empty():
+        raise NoPolicy(f"no {POLICY} was trained on dialogues with seed {' or '.join(map(str, scale.rl.seeds))}")
+    return rows.sort("seed").to_dicts()
+
+
+def _drawn(warehouse: Warehouse, policy: Mapping[str, Any], scale: Scale, tell: Tell, launch: Launch) -> Path:
+    """The file of sets drawn from a policy, made where it is not there. Raises ProcessFailed."""
+    data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
+    asked = {
+        "seed": policy["seed"],
+        "sets": scale.rl.sets,
+        "max_turns": scale.rl.turns,
+        "max_rounds": scale.rl.rounds,
+    }
+    stated = json.dumps([DRAWS_VERSION, policy["model_id"], manifest["data_hash"], asked], sort_keys=True)
+    digest = hashlib.sha256(stated.encode()).hexdigest()[:16]
+    folder = warehouse.root / FILES_FOLDER / RL_REWARDS.name / digest
+    out = folder / "draws.parquet"
+    if not out.exists():
+        tell(f"drawing candidate sets from {POLICY}, seed {policy['seed']}")
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {**asked, "model": str(warehouse.root / policy["path"]), "data": str(data), "out": str(out)}
+        (folder / "draw.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+        launch("models.draw", folder / "draw.json", tell)
+    return out
+
+
+def build_rewards(warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, tell: Tell, launch: Launch) -> Built:
+    """Draw candidate sets for training turns and let the language model reward them: rl_rewards.
+
+    Raises NoPolicy, ProcessFailed.
+    """
+    built = Built((warehouse.write(RL_REWARDS, latest_or_empty(warehouse, RL_REWARDS)),), {})
+    for policy in policies(warehouse, scale):
+        path = _drawn(warehouse, policy, scale, tell, launch)
+        items = pl.read_parquet(warehouse.root / policy["path"] / "items.parquet")
+        draws = named_draws(pl.read_parquet(path), items)
+        built = _added(built, reranking.build_rewards(warehouse, gateway, draws, policy["model_id"], tell))
+    return built
+
+
+def build_aligned(warehouse: Warehouse, method: str, scale: Scale, tell: Tell, launch: Launch) -> Built:
+    """Train the tuned LRURec on the frozen rewards by `method` (dpo, simpo, grpo): ml_retriever_rar_<method>.
+
+    A policy none of whose sets was rewarded is passed over. Raises NoPolicy, ProcessFailed.
+    """
+    table, system = RL_RETRIEVERS[method], f"rar_{method}"
+    data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
+    rows = []
+    for policy in policies(warehouse, scale):
+        rewarded = published_or_empty(warehouse, RL_REWARDS).filter(pl.col("policy_id") == policy["model_id"])
+        if rewarded.is_empty():
+            tell(f"no set of {POLICY}, seed {policy['seed']}, has a reward: it is not aligned")
+            continue
+        tell(f"{system}, seed {policy['seed']}")
+        path = _rewards_file(warehouse, rewarded, _drawn(warehouse, policy, scale, tell, launch))
+        config = {
+            "task": "rl",
+            "arch": POLICY,
+            "preset": policy["preset"],
+            "seed": policy["seed"],
+            "data": str(data),
+            "init_from": str(warehouse.root / policy["path"]),
+            "rl": {"method": method, "rewards": str(path), **scale.rl.settings},
+        }
+        about = {
+            "system": system,
+            "stage": "rl",
+            "trained_on": DIALOGUES,
+            "started_from": policy["model_id"],
+        }
+        rows.append(trained(warehouse, table, config, about, manifest, tell, launch))
+    return Built((warehouse.write(table, retriever_frame(table, rows)),), run_counts(rows))
+
+
+def _rewards_file(warehouse: Warehouse, rewarded: pl.DataFrame, draws: Path) -> Path:
+    """The draws with their rewards, as models.rl reads them. Turns of which a set has no reward yet are left out.
+
+    The file is named by its content: other rewards are another training run.
+    """
+    place = ["example_id", "round", "draw"]
+    rewards = rewarded.select(
+        pl.concat_str("dialogue_id", "turn", separator=":").alias("example_id"), "round", "draw", "reward"
+    )
+    rows = pl.read_parquet(draws).join(rewards, on=place, how="left", maintain_order="left")
+    whole = rows.filter(pl.col("reward").is_not_null().all().over("example_id"))
+    digest = hashlib.sha256(whole.select(*place, "reward").write_csv().encode()).hexdigest()[:16]
+    path = draws.with_name(f"rewards-{digest}.parquet")
+    if not path.exists():
+        beside = path.with_suffix(".tmp")
+        whole.write_parquet(beside)
+        beside.rename(path)
+    return path
+
+
+def build_reranked(warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, tell: Tell) -> Built:
+    """Let the language model rank the first candidates of the scale's systems: llm_rankings."""
+    listed = published_or_empty(warehouse, ML_RANKINGS, ["system", "seed", "setting"])
+    chosen = listed.filter((pl.col("setting") == "dialogues") & pl.col("system").is_in(list(scale.reranking.systems)))
+    # One seed of each: the language model costs more than all of training.
+    seeds = chosen.group_by("system").agg(pl.col("seed").min()).sort("system")
+    built = Built((warehouse.write(LLM_RANKINGS, latest_or_empty(warehouse, LLM_RANKINGS)),), {})
+    for system, seed in seeds.iter_rows():
+        made = reranking.build_llm_rankings(
+            warehouse, gateway, False, tell, system, seed, limit=scale.reranking.turns or None
+        )
+        built = _added(built, made)
+    return built
+
+
+def _added(before: Built, after: Built) -> Built:
+    """Two builds of one table as one: the last version, and the counts of both."""
+    (old,), (new,) = before.commits, after.commits
+    counts = dict(before.counts)
+    for name, number in after.counts.items():
+        counts[name] = number if name == "rows" else counts.get(name, 0) + number
+    commit = type(new)(
+        new.table,
+        new.version,
+        new.rows,
+        old.rows_upserted + new.rows_upserted,
+        old.rows_deleted + new.rows_deleted,
+        old.changed or new.changed,
+    )
+    return Built((commit,), counts)

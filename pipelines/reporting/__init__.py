@@ -1,0 +1,1 @@
+"""Pages for people: HTML files that need no server, made from frames."""

@@ -1,0 +1,137 @@
+"""Plots as inline SVG: text stays text, and takes the page's colour in light and in dark.
+
+Does not belong here: what is plotted.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Told apart by eyes that see few colours, on light and on dark ground (Okabe and Ito's palette without its black and yellow).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a6bb0", "#7a9a3a")
+BASELINE = "#8b95a1"
+
+# Stands for the page's own text colour while matplotlib draws.
+_INK = "#010203"
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+_PROLOGUE = re.compile(r"^.*?(?=<svg)", re.DOTALL)
+_IDS = re.compile(r'\b(id="|url\(#|href="#)([\w.-]+)')
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line: `x`, `y`, and where there is one the band `low` to `high`; `is_baseline` draws it grey and dashed."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    is_baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value with its interval."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    is_baseline: bool = False
+
+
+def drawn(draw: Callable[[Any], None], width_in: float, height_in: float, name: str) -> str:
+    """An SVG element with what `draw` draws on fresh axes; `name` is its label for those who do not see it, and unique in the page."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
+    style = {**colors, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "svg.hashsalt": name}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(True, alpha=0.15, color=_INK, linewidth=0.6)
+        axes.set_axisbelow(True)
+        draw(axes)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = _PROLOGUE.sub("", _METADATA.sub("", file.getvalue()))
+    # Ids of several pictures in one page must not meet.
+    prefix = re.sub(r"\W+", "-", name)
+    svg = _IDS.sub(rf"\1{prefix}-\2", svg).replace(_INK, "currentColor")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{_quoted(name)}" ', 1)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def lines(series: Sequence[Series], name: str, x: str, y: str, is_log: bool = False) -> str:
+    """Lines with their bands."""
+
+    def draw(axes: Any) -> None:
+        for number, each in enumerate(series):
+            color = BASELINE if each.is_baseline else COLORS[number % len(COLORS)]
+            style = "--" if each.is_baseline else "-"
+            axes.plot(each.x, each.y, style, color=color, marker="o", markersize=3, linewidth=1.6, label=each.name)
+            if each.low is not None and each.high is not None:
+                axes.fill_between(each.x, each.low, each.high, color=color, alpha=0.12, linewidth=0)
+        if is_log:
+            axes.set_xscale("log")
+            ticks = sorted({value for each in series for value in each.x})
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return drawn(draw, 7.6, 3.1, name)
+
+
+def bars(rows: Sequence[Bar], name: str, x: str) -> str:
+    """Horizontal bars, the first on top, with their intervals."""
+
+    def draw(axes: Any) -> None:
+        for at, each in enumerate(reversed(rows)):
+            axes.barh(at, each.value, color=BASELINE if each.is_baseline else COLORS[0], height=0.62)
+            if each.low is not None and each.high is not None:
+                axes.plot([each.low, each.high], [at, at], color=_INK, linewidth=1.2)
+        axes.set_yticks(range(len(rows)), [each.name for each in reversed(rows)])
+        axes.set_xlabel(x)
+        axes.set_xlim(left=0)
+        axes.grid(False, axis="y")
+
+    return drawn(draw, 7.6, 0.7 + 0.27 * len(rows), name)
+
+
+def groups(names: Sequence[str], rows: Sequence[Sequence[Bar]], name: str, y: str) -> str:
+    """Groups of bars side by side: `rows` holds, for each group of `names`, its bars; a bar's colour is that of its name."""
+    known = list(dict.fromkeys(bar.name for row in rows for bar in row))
+
+    def draw(axes: Any) -> None:
+        width = 0.8 / max(1, len(known))
+        for number, label in enumerate(known):
+            found = [(at, bar) for at, row in enumerate(rows) for bar in row if bar.name == label]
+            places = [at - 0.4 + width * (number + 0.5) for at, _ in found]
+            color = BASELINE if found[0][1].is_baseline else COLORS[number % len(COLORS)]
+            axes.bar(places, [bar.value for _, bar in found], width=width * 0.92, color=color, label=label)
+            for place, (_, bar) in zip(places, found, strict=True):
+                if bar.low is not None and bar.high is not None:
+                    axes.plot([place, place], [bar.low, bar.high], color=_INK, linewidth=0.9)
+        axes.set_xticks(range(len(names)), list(names))
+        axes.set_ylabel(y)
+        axes.set_ylim(bottom=0)
+        axes.grid(False, axis="x")
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return drawn(draw, 7.6, 3.1, name)
