@@ -27,7 +27,7 @@ from assets.pipes import piped
 from assets.progress import step
 from assets.publishing import POOL, BuildConfig, Contracts, publish
 from assets.resources import LlmResource, SourcesResource, WarehouseResource
-from assets.settings import embed_scope, scale_name
+from assets.settings import embed_scope, llm_thinking, scale_name
 from assets.specs import table_spec
 from pipelines.evaluation.ranking.protocols import PROTOCOLS_VERSION
 from pipelines.interactions.read import READER_VERSION
@@ -206,7 +206,9 @@ def _rewards(contracts: Contracts) -> dg.AssetsDefinition:
     def reward_draws(context: dg.AssetExecutionContext, warehouse: WarehouseResource, llm: LlmResource):
         with step(context, "reward draws") as teller:
             with llm.gateway(warehouse.store, teller) as gateway:
-                built = alignment.build_rewards(warehouse.store, _scale(), gateway, teller, piped(context))
+                built = alignment.build_rewards(
+                    warehouse.store, _scale(), gateway, llm_thinking(), teller, piped(context)
+                )
             yield from publish(warehouse.store, contracts, built, teller)
 
     return reward_draws
@@ -281,7 +283,7 @@ def _ranking_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     def rerank(context: dg.AssetExecutionContext, warehouse: WarehouseResource, llm: LlmResource):
         with step(context, "rerank") as teller:
             with llm.gateway(warehouse.store, teller) as gateway:
-                built = alignment.build_reranked(warehouse.store, _scale(), gateway, teller)
+                built = alignment.build_reranked(warehouse.store, _scale(), gateway, llm_thinking(), teller)
             yield from publish(warehouse.store, contracts, built, teller)
 
     return [log_training, rank, rerank]

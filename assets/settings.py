@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pipelines.gateways.llm.requests import THINKING, Thinking
 from pipelines.gateways.llm.runs import STAND_IN_MODEL
 from pipelines.gateways.llm.settings import OPENAI_URL, LlmSettings, Mode, Price
 from pipelines.retrieval.scope import Scope, ScopeError, scope_of
@@ -105,6 +106,14 @@ def llm_settings() -> LlmSettings | None:
         raise
     except ValueError as error:
         raise SettingsError(f"language model: {error} (settings OPENAI_BASE_URL and MARQUEE_LLM_*)") from None
+
+
+def llm_thinking() -> Thinking:
+    """How much the language model thinks before it ranks (MARQUEE_LLM_THINKING): off, low or on. Raises SettingsError."""
+    text = _text("MARQUEE_LLM_THINKING") or "off"
+    if text not in THINKING:
+        raise SettingsError(f"MARQUEE_LLM_THINKING must be one of {', '.join(THINKING)}, not {text[:40]!r}")
+    return cast("Thinking", text)
 
 
 def llm_api_key() -> str | None:

@@ -142,13 +142,18 @@ class Placed(NamedTuple):
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def read_config(path: Path) -> RankConfig:
-    """The configuration in a TOML or JSON file. Raises ConfigError, naming file and key."""
-    config = section_of(RankConfig, read_file(path), path, "rank")
+def read_config(path: Path) -> list[RankConfig]:
+    """What a TOML or JSON file asks for: one ranking, or those of its list `runs`. Raises ConfigError, naming file and key."""
+    table = read_file(path)
+    stated = table["runs"] if set(table) == {"runs"} else [table]
+    if not isinstance(stated, list) or not all(isinstance(each, Mapping) for each in stated):
+        raise ConfigError(f"{path}: runs must be a list of tables")
     folder = path.resolve().parent
-    return replace(
-        config, data=folder / config.data, out=folder / config.out, model=config.model and folder / config.model
-    )
+    configs = [section_of(RankConfig, each, path, "rank") for each in stated]
+    return [
+        replace(each, data=folder / each.data, out=folder / each.out, model=each.model and folder / each.model)
+        for each in configs
+    ]
 
 
 def _table(path: Path, columns: Mapping[str, pa.DataType]) -> pa.Table:
@@ -538,10 +543,12 @@ def run(config: RankConfig, say: Callable[[Mapping[str, Any]], None]) -> dict[st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.rank", description="Rank the catalogue for every example.")
-    parser.add_argument("--config", type=Path, required=True, help="TOML or JSON file; see RankConfig")
+    parser.add_argument("--config", type=Path, required=True, help="TOML or JSON file: RankConfig, or a list of them as `runs`")
     path = parser.parse_args(arguments).config
     try:
-        run(read_config(path), lambda event: print(json.dumps(event), flush=True))
+        # In one process, because starting one takes longer than a small ranking.
+        for config in read_config(path):
+            run(config, lambda event: print(json.dumps(event), flush=True))
     except (ConfigError, RankError, CheckpointError, DataError, WeightsError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ from warehouse.tables.retrieval import ML_RANKINGS, RETRIEVERS, RL_RETRIEVERS
 
 if TYPE_CHECKING:
     from pipelines.gateways.llm.gateway import LlmGateway
+    from pipelines.gateways.llm.requests import Thinking
 
 POLICY = "lrurec"
 # Raise it when the same policy would be drawn from otherwise.
@@ -35,17 +36,13 @@ DRAWS_VERSION = "1"
 REWARDS_VERSION = f"{DRAWS_VERSION}.{reranking.RERANKING_VERSION}"
 
 
-class NoPolicy(ValueError):
-    """There is no retriever, tuned on dialogues, that candidate sets could be drawn from."""
-
-
-def policies(warehouse: Warehouse, scale: Scale) -> list[dict[str, Any]]:
-    """The retrievers that alignment starts from, by seed. Raises NoPolicy."""
+def policies(warehouse: Warehouse, scale: Scale, tell: Tell) -> list[dict[str, Any]]:
+    """The retrievers that alignment starts from, by seed; where there is none it is told."""
     rows = published_or_empty(warehouse, RETRIEVERS[POLICY]).filter(
         (pl.col("stage") == "dialogues") & pl.col("seed").is_in(list(scale.rl.seeds))
     )
     if rows.is_empty():
-        raise NoPolicy(f"no {POLICY} was trained on dialogues with seed {' or '.join(map(str, scale.rl.seeds))}")
+        tell(f"no {POLICY} was trained on dialogues with seed {' or '.join(map(str, scale.rl.seeds))}")
     return rows.sort("seed").to_dicts()
 
 
@@ -71,29 +68,28 @@ def _drawn(warehouse: Warehouse, policy: Mapping[str, Any], scale: Scale, tell: 
     return out
 
 
-def build_rewards(warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, tell: Tell, launch: Launch) -> Built:
-    """Draw candidate sets for training turns and let the language model reward them: rl_rewards.
-
-    Raises NoPolicy, ProcessFailed.
-    """
+def build_rewards(
+    warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, thinking: Thinking, tell: Tell, launch: Launch
+) -> Built:
+    """Draw candidate sets for training turns and let the language model reward them: rl_rewards. Raises ProcessFailed."""
     built = Built((warehouse.write(RL_REWARDS, latest_or_empty(warehouse, RL_REWARDS)),), {})
-    for policy in policies(warehouse, scale):
+    for policy in policies(warehouse, scale, tell):
         path = _drawn(warehouse, policy, scale, tell, launch)
         items = pl.read_parquet(warehouse.root / policy["path"] / "items.parquet")
         draws = named_draws(pl.read_parquet(path), items)
-        built = _added(built, reranking.build_rewards(warehouse, gateway, draws, policy["model_id"], tell))
+        built = _added(built, reranking.build_rewards(warehouse, gateway, draws, policy["model_id"], tell, thinking))
     return built
 
 
 def build_aligned(warehouse: Warehouse, method: str, scale: Scale, tell: Tell, launch: Launch) -> Built:
     """Train the tuned LRURec on the frozen rewards by `method` (dpo, simpo, grpo): ml_retriever_rar_<method>.
 
-    A policy none of whose sets was rewarded is passed over. Raises NoPolicy, ProcessFailed.
+    A policy none of whose sets was rewarded is passed over. Raises ProcessFailed.
     """
     table, system = RL_RETRIEVERS[method], f"rar_{method}"
-    data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
     rows = []
-    for policy in policies(warehouse, scale):
+    for policy in policies(warehouse, scale, tell):
+        data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
         rewarded = published_or_empty(warehouse, RL_REWARDS).filter(pl.col("policy_id") == policy["model_id"])
         if rewarded.is_empty():
             tell(f"no set of {POLICY}, seed {policy['seed']}, has a reward: it is not aligned")
@@ -115,7 +111,7 @@ def build_aligned(warehouse: Warehouse, method: str, scale: Scale, tell: Tell, l
             "trained_on": DIALOGUES,
             "started_from": policy["model_id"],
         }
-        rows.append(trained(warehouse, table, config, about, manifest, tell, launch))
+        rows.append(trained(warehouse, table, config, about, manifest, tell, launch, [path.stem]))
     return Built((warehouse.write(table, retriever_frame(table, rows)),), run_counts(rows))
 
 
@@ -139,16 +135,27 @@ def _rewards_file(warehouse: Warehouse, rewarded: pl.DataFrame, draws: Path) -> 
     return path
 
 
-def build_reranked(warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, tell: Tell) -> Built:
+def build_reranked(
+    warehouse: Warehouse, scale: Scale, gateway: LlmGateway | None, thinking: Thinking, tell: Tell
+) -> Built:
     """Let the language model rank the first candidates of the scale's systems: llm_rankings."""
     listed = published_or_empty(warehouse, ML_RANKINGS, ["system", "seed", "setting"])
     chosen = listed.filter((pl.col("setting") == "dialogues") & pl.col("system").is_in(list(scale.reranking.systems)))
     # One seed of each: the language model costs more than all of training.
     seeds = chosen.group_by("system").agg(pl.col("seed").min()).sort("system")
     built = Built((warehouse.write(LLM_RANKINGS, latest_or_empty(warehouse, LLM_RANKINGS)),), {})
+    corpus = reranking.Corpus(warehouse, tell)
     for system, seed in seeds.iter_rows():
         made = reranking.build_llm_rankings(
-            warehouse, gateway, False, tell, system, seed, limit=scale.reranking.turns or None
+            warehouse,
+            gateway,
+            False,
+            tell,
+            system,
+            seed,
+            limit=scale.reranking.turns or None,
+            thinking=thinking,
+            corpus=corpus,
         )
         built = _added(built, made)
     return built

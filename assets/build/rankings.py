@@ -74,18 +74,19 @@ def rank_config(run: RankRun, out: Path) -> dict[str, Any]:
 
 
 def make_rankings(warehouse: Warehouse, runs: Iterable[RankRun], tell: Tell, launch: Launch) -> int:
-    """Rank what has not been ranked yet; returns how many that were. Raises ProcessFailed."""
-    made = 0
-    for run in runs:
-        out = output(warehouse, run)
-        if out.exists():
-            continue
-        out.parent.mkdir(parents=True, exist_ok=True)
-        config = out.with_name("rank.json")
-        config.write_text(json.dumps(rank_config(run, out), indent=1), encoding="utf-8")
+    """Rank what has not been ranked yet; returns how many that were. Raises ProcessFailed.
+
+    Each ranking is in place as soon as it is made, so that a run that was killed goes on with the next one.
+    """
+    missing = [(run, out) for run in runs if not (out := output(warehouse, run)).exists()]
+    if missing:
+        for _, out in missing:
+            out.parent.mkdir(parents=True, exist_ok=True)
+        config = warehouse.root / FILES_FOLDER / ML_RANKINGS.name / "rank.json"
+        stated = {"runs": [rank_config(run, out) for run, out in missing]}
+        config.write_text(json.dumps(stated, indent=1), encoding="utf-8")
         launch("models.rank", config, tell)
-        made += 1
-    return made
+    return len(missing)
 
 
 def build_rankings(warehouse: Warehouse, runs: Sequence[RankRun], full: bool, tell: Tell) -> Built:

@@ -6,6 +6,7 @@ Does not belong here: what the page shows (pipelines/reporting/).
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import polars as pl
 
@@ -42,7 +43,7 @@ def build_retrieval_report(warehouse: Warehouse, tell: Tell) -> Built:
         for table in (*_SHOWN, *_COUNTED, *RETRIEVERS.values(), *RL_RETRIEVERS.values())
     }
     stored = put(warehouse.root, REPORT_RETRIEVAL.name, {_FILE: drawn.html.encode()})
-    row = {
+    row: dict[str, Any] = {
         "name": _NAME,
         "path": stored.path(_FILE),
         "sha256": stored.sha256[_FILE],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from assets.build.launching import Launch
 from assets.build.rankings import RankRun, baseline_runs, build_rankings, make_rankings
 from assets.build.scales import Scale, Stage
 from assets.build.tables import Built, Tell, published_or_empty
-from assets.build.training_data import write_training_data
+from assets.build.training_data import NoTrainingData, write_training_data
 from warehouse.contracts import Table
 from warehouse.store import Warehouse
 from warehouse.tables.interactions import CORE_REC_TURNS, CORE_SESSIONS
@@ -32,14 +32,12 @@ TRAINING_VERSION = "1"
 DIALOGUES = "dialogues"
 
 
-class NothingToTrainOn(ValueError):
-    """The warehouse holds no interactions that a retriever could learn from."""
-
-
-def input_hash(config: Mapping[str, Any], data_hash: str) -> str:
-    """What a training run follows from, as 16 digits."""
+def input_hash(config: Mapping[str, Any], data_hash: str, inputs: Sequence[str | None]) -> str:
+    """What a training run follows from, as 16 digits: its configuration but for paths, and the hashes of what lies there."""
     stated = {key: value for key, value in config.items() if key not in ("data", "out", "init_from")}
-    text = json.dumps([TRAINING_VERSION, data_hash, stated], sort_keys=True)
+    if "rl" in stated:
+        stated["rl"] = {key: value for key, value in stated["rl"].items() if key != "rewards"}
+    text = json.dumps([TRAINING_VERSION, data_hash, list(inputs), stated], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -58,7 +56,9 @@ def release_of(warehouse: Warehouse, scale: Scale) -> tuple[str, str] | None:
     return None
 
 
-def training_data(warehouse: Warehouse, dataset: str, setting: str, scale: Scale, tell: Tell) -> tuple[Path, dict]:
+def training_data(
+    warehouse: Warehouse, dataset: str, setting: str, scale: Scale, tell: Tell
+) -> tuple[Path, dict[str, Any]]:
     """The folder of training files of a dataset, made anew when a table behind it has another version, and its manifest."""
     folder = warehouse.root / FILES_FOLDER / "training_data" / f"{dataset}-{setting}-{scale.encoder}"
     state = {
@@ -66,7 +66,7 @@ def training_data(warehouse: Warehouse, dataset: str, setting: str, scale: Scale
         "dialogues": scale.dialogues if dataset == DIALOGUES else (),
     }
     stated = json.dumps(state, sort_keys=True)
-    marker, manifest = folder / "made_from.json", folder / "manifest.json"
+    marker, manifest = folder.with_name(f"{folder.name}.json"), folder / "manifest.json"
     if not (marker.exists() and manifest.exists() and marker.read_text(encoding="utf-8") == stated):
         tell(f"training files of {dataset}")
         write_training_data(
@@ -75,7 +75,7 @@ def training_data(warehouse: Warehouse, dataset: str, setting: str, scale: Scale
             setting,
             folder,
             scale.encoder,
-            **({"datasets": scale.dialogues} if dataset == DIALOGUES else {}),
+            datasets=scale.dialogues if dataset == DIALOGUES else (),
         )
         marker.write_text(stated, encoding="utf-8")
     return folder, json.loads(manifest.read_text(encoding="utf-8"))
@@ -92,12 +92,13 @@ def trained(
     manifest: Mapping[str, Any],
     tell: Tell,
     launch: Launch,
+    inputs: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train as `config` says, unless that was done before; returns the run's row of `table`.
 
-    Raises ProcessFailed.
+    `inputs`: hashes of files beside the data that it learns from. Raises ProcessFailed, and FileError where finished weights are damaged.
     """
-    digest = input_hash({**config, "started_from": about["started_from"]}, manifest["data_hash"])
+    digest = input_hash(config, manifest["data_hash"], [about["started_from"], *inputs])
     relative = Path(FILES_FOLDER) / table.name / digest
     folder = warehouse.root / relative
     summary = folder / "summary.json"
@@ -131,23 +132,23 @@ def trained(
 def build_retriever(warehouse: Warehouse, arch: str, scale: Scale, tell: Tell, launch: Launch) -> Built:
     """Train `arch` on ratings, and from there on dialogues, with every seed of the scale: ml_retriever_<arch>.
 
-    Raises NothingToTrainOn, ProcessFailed.
+    Where there are neither ratings nor dialogues with films there is nothing to train on, and the table is empty. Raises ProcessFailed.
     """
     table = RETRIEVERS[arch]
     rows: list[dict[str, Any]] = []
     starts: dict[int, dict[str, Any]] = {}
     found = release_of(warehouse, scale)
-    if found is not None:
-        release, setting = found
-        data, manifest = training_data(warehouse, release, setting, scale, tell)
+    if found is not None and (made := _data_or_none(warehouse, *found, scale, tell)):
+        (data, manifest), release = made, found[0]
         for seed in scale.sessions.seeds:
             tell(f"{arch} on {release}, seed {seed}")
             about = {"system": arch, "stage": "sessions", "trained_on": release, "started_from": None}
             config = _config(arch, scale.sessions, seed, data)
             starts[seed] = trained(warehouse, table, config, about, manifest, tell, launch)
         rows += starts.values()
-    if warehouse.published(CORE_REC_TURNS.name) is not None and warehouse.rows(CORE_REC_TURNS.name):
-        data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
+    has_turns = warehouse.published(CORE_REC_TURNS.name) is not None and warehouse.rows(CORE_REC_TURNS.name)
+    if has_turns and (made := _data_or_none(warehouse, DIALOGUES, DIALOGUES, scale, tell)):
+        data, manifest = made
         for seed in scale.tuning.seeds:
             tell(f"{arch} on dialogues, seed {seed}")
             start = starts.get(seed) or next(iter(starts.values()), None)
@@ -162,8 +163,19 @@ def build_retriever(warehouse: Warehouse, arch: str, scale: Scale, tell: Tell, l
                 config["init_from"] = str(warehouse.root / start["path"])
             rows.append(trained(warehouse, table, config, about, manifest, tell, launch))
     if not rows:
-        raise NothingToTrainOn("there are neither ratings nor dialogues with films to train on")
+        tell("there are neither ratings nor dialogues with films to train on")
     return Built((warehouse.write(table, retriever_frame(table, rows)),), run_counts(rows))
+
+
+def _data_or_none(
+    warehouse: Warehouse, dataset: str, setting: str, scale: Scale, tell: Tell
+) -> tuple[Path, dict[str, Any]] | None:
+    """The training folder of a dataset and its manifest; None, and a word, where none of it can be trained on."""
+    try:
+        return training_data(warehouse, dataset, setting, scale, tell)
+    except NoTrainingData as nothing:
+        tell(str(nothing))
+        return None
 
 
 def _config(arch: str, stage: Stage, seed: int, data: Path) -> dict[str, Any]:

@@ -35,6 +35,9 @@ SETTINGS = ("leave_one_out", "sessions", "dialogues")
 ItemSet = Literal["seen", "embedded"]
 Ids = Literal["movie", "source"]
 
+# Of ratings; a dialogue may come back to a film, so that the film mentioned last need not be the last of the history.
+_LAST = pl.col("history").list.last().alias("last_mentioned")
+
 # All dialogue datasets together.
 DIALOGUES = "dialogues"
 
@@ -55,6 +58,7 @@ _EXAMPLES_SCHEMA = pa.schema(
         ("history", _INTS),
         ("labels", _INTS),
         ("are_repeats", pa.list_(pa.bool_())),
+        ("last_item", pa.int32()),
     ]
 )
 
@@ -68,7 +72,7 @@ class _Interactions:
     """What is written, with films still under their keys (movie_id or the release's id).
 
     `sequences`: sequence_id, items. `is_last_target`: whether of each only the last film is a target, and not all but the first.
-    `examples`: split, example_id, cluster_id, position, history, labels. `datasets`: the dialogue datasets in them. `counts`: what was left out.
+    `examples`: split, example_id, cluster_id, position, history, labels, last_mentioned. `datasets`: the dialogue datasets in them. `counts`: what was left out.
     """
 
     sequences: pl.DataFrame
@@ -193,6 +197,7 @@ def _of_dialogues(warehouse: Warehouse, named: Sequence[str], evaluated: Sequenc
         position="turn",
         history="history",
         labels="labels",
+        last_mentioned="last_mentioned",
     )
     used = set(train["dataset"]) | set(held_out["dataset"])
     return _Interactions(sequences, examples, True, tuple(name for name in DATASETS if name in used))
@@ -263,7 +268,7 @@ def _leave_one_out(rows: pl.DataFrame, user: pl.Expr) -> _Interactions:
         )
         for split, history in (("valid", pl.col("train")), ("test", pl.concat_list("train", "valid")))
     ]
-    return _Interactions(sequences, pl.concat(examples))
+    return _Interactions(sequences, pl.concat(examples).with_columns(_LAST))
 
 
 def _sessions(rows: pl.DataFrame, user: pl.Expr) -> _Interactions:
@@ -283,7 +288,7 @@ def _sessions(rows: pl.DataFrame, user: pl.Expr) -> _Interactions:
         history=pl.col("key").list.head(pl.col("key").list.len() - 1),
         labels=pl.col("key").list.tail(1),
     )
-    return _Interactions(sequences, examples)
+    return _Interactions(sequences, examples.with_columns(_LAST))
 
 
 # ------------------------------------------------------------------------------------------------------------ the films
@@ -396,6 +401,8 @@ def _with_known_films(found: _Interactions, keys: pl.Series) -> _Interactions:
     examples = numbered(found.examples.with_row_index("row"), "history", "films of histories")
     examples = numbered(examples, "labels", "labels")
     examples = examples.with_columns(pl.col("history", "labels").list.drop_nulls())
+    last = numbers.rename({"key": "last_mentioned", "item": "last_item"})
+    examples = examples.join(last, on="last_mentioned", how="left", maintain_order="left")
     labelled = examples.filter(pl.col("labels").list.len() > 0)
     count("examples without a label", examples.height - labelled.height)
     return replace(found, sequences=kept, examples=_with_repeats(labelled).sort("example_id"), counts=counts)

@@ -52,7 +52,13 @@ def drawn(draw: Callable[[Any], None], width_in: float, height_in: float, name: 
     from matplotlib.figure import Figure
 
     colors = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
-    style = {**colors, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "svg.hashsalt": name}
+    style: dict[Any, Any] = {
+        **colors,
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "svg.hashsalt": name,
+    }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         FigureCanvasSVG(figure)

@@ -224,7 +224,11 @@ def _slices(numbers: pl.DataFrame) -> list[_Block]:
             "slice", "slice_value", maintain_order=True
         ):
             by_system = {row["system"]: row for row in group.iter_rows(named=True)}
-            names.append(f"{str(name).replace('_', ' ')}\n{value} (n={group['n'].max():,})" if name != "all" else "all")
+            names.append(
+                f"{str(name).replace('_', ' ')}\n{value!s} (n={max(group['n'].to_list()):,})"
+                if name != "all"
+                else "all"
+            )
             rows.append(
                 [
                     Bar(system, row["value"], row["low"], row["high"], row["is_baseline"])
@@ -525,8 +529,7 @@ def _number(value: float | None) -> str:
 
 
 def _mean(values: pl.Series) -> str:
-    mean = values.mean()
-    return "–" if mean is None else f"{mean:.3f}"
+    return "–" if values.is_empty() else f"{values.sum() / len(values):.3f}"
 
 
 def _p(value: float) -> str:

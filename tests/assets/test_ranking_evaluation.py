@@ -96,8 +96,7 @@ class Launcher:
 
     def __call__(self, module: str, config: Path, tell: Tell) -> None:
         assert module == "models.rank"
-        stated = json.loads(config.read_text())
-        self.systems.append(stated.get("baseline", "model"))
+        self.systems += [run.get("baseline", "model") for run in json.loads(config.read_text())["runs"]]
         assert rank.main(["--config", str(config)]) == 0
 
 

@@ -96,8 +96,8 @@ def test_leave_one_out_by_hand(tmp_path: Path) -> None:
     manifest = write_training_data(warehouse, "ml-1m", "leave_one_out", tmp_path / "d", None, "seen", ids="source")
     assert read(tmp_path / "d", "items").rows() == [(0, "7", 1), (1, "8", 2), (2, "9", 0), (3, "10", 1)]
     assert read(tmp_path / "d", "sequences").rows() == [("ml-1m:1", [0, 1], 1), ("ml-1m:2", [1, 3], 1)]
-    assert read(tmp_path / "d", "validation").rows() == [("ml-1m:1:2", "ml-1m:1", 2, [0, 1], [2], [False])]
-    assert read(tmp_path / "d", "test").rows() == [("ml-1m:1:3", "ml-1m:1", 3, [0, 1, 2], [0], [True])]
+    assert read(tmp_path / "d", "validation").rows() == [("ml-1m:1:2", "ml-1m:1", 2, [0, 1], [2], [False], 1)]
+    assert read(tmp_path / "d", "test").rows() == [("ml-1m:1:3", "ml-1m:1", 3, [0, 1, 2], [0], [True], 2)]
     assert manifest["items"] == 4 and manifest["dims"] == 0 and manifest["left_out"] == {}
     assert manifest["targets"] == 2 and manifest["examples"] == {"valid": 1, "test": 1}
     assert "research use" in manifest["licence"]
@@ -137,7 +137,10 @@ def test_films_without_vector_are_left_out_and_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.array(list(vectors.values()), dtype=np.float32))
     assert read(tmp_path / "d", "sequences").rows() == [("ml-1m:1", [0, 1], 1)]
     assert read(tmp_path / "d", "validation").is_empty()
-    assert read(tmp_path / "d", "test").rows() == [("ml-1m:1:3", "ml-1m:1", 3, [0, 1], [0], [True])]
+    assert read(tmp_path / "d", "test").rows() == [
+        # The film rated last before it has no vector.
+        ("ml-1m:1:3", "ml-1m:1", 3, [0, 1], [0], [True], None)
+    ]
     assert manifest["left_out"] == {
         "examples without a label": 1,
         "films of histories: no vector": 1,
@@ -178,8 +181,8 @@ def test_sessions_by_hand(tmp_path: Path) -> None:
     warehouse = stored(tmp_path / "w", sessions=rated)
     manifest = write_training_data(warehouse, "ml-1m", "sessions", tmp_path / "d", None, "seen")
     assert read(tmp_path / "d", "sequences").rows() == [("ml-1m:1:0", [0, 1], 1)]
-    assert read(tmp_path / "d", "validation").rows() == [("ml-1m:1:2:5", "ml-1m:1", 5, [0, 2], [1], [False])]
-    assert read(tmp_path / "d", "test").rows() == [("ml-1m:2:3:1", "ml-1m:2", 1, [0], [1], [False])]
+    assert read(tmp_path / "d", "validation").rows() == [("ml-1m:1:2:5", "ml-1m:1", 5, [0, 2], [1], [False], 2)]
+    assert read(tmp_path / "d", "test").rows() == [("ml-1m:2:3:1", "ml-1m:2", 1, [0], [1], [False], 0)]
     # The session of one film has nothing to be learned.
     assert manifest["left_out"] == {"sequences without a target": 1}
 
@@ -221,8 +224,8 @@ def test_dialogues_by_hand(tmp_path: Path) -> None:
         ("redial-1:3:0", [0, 1], 1),
         ("redial-1:3:1", [0, 0], 1),
     ]
-    assert read(tmp_path / "d", "validation").rows() == [("redial-2:1", "redial-2", 1, [0], [2, 0], [False, True])]
-    assert read(tmp_path / "d", "test").rows() == [("inspired-2:1", "inspired-2", 1, [3, 5], [4, 5], [False, True])]
+    assert read(tmp_path / "d", "validation").rows() == [("redial-2:1", "redial-2", 1, [0], [2, 0], [False, True], 0)]
+    assert read(tmp_path / "d", "test").rows() == [("inspired-2:1", "inspired-2", 1, [3, 5], [4, 5], [False, True], 5)]
     assert manifest["evaluated_on"] == ["redial", "inspired"]
     assert manifest["licence"].startswith("redial: CC BY 4.0") and "inspired" in manifest["licence"]
 
@@ -246,7 +249,7 @@ def test_a_label_without_a_vector_costs_its_row_and_no_other(tmp_path: Path) -> 
     warehouse = stored(tmp_path / "w", turns=TURNS, vectors=vector_rows({1: [1.0], 3: [2.0], 9: [3.0]}))
     manifest = write_training_data(warehouse, "dialogues", "dialogues", tmp_path / "d", "minilm")
     assert read(tmp_path / "d", "sequences").rows() == [("redial-1:1:0", [0], 0), ("redial-1:3:1", [0, 0], 1)]
-    assert read(tmp_path / "d", "test").rows() == [("inspired-2:1", "inspired-2", 1, [2], [2], [True])]
+    assert read(tmp_path / "d", "test").rows() == [("inspired-2:1", "inspired-2", 1, [2], [2], [True], 2)]
     assert manifest["left_out"] == {
         "films of histories: no vector": 1,
         "films of sequences: no vector": 3,

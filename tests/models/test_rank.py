@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import rank
+from models.config import ConfigError
 from models.hashing import order
 from models.rank import ABOUT, RankError, main, place, read_config, tail
 from models.retriever import RetrieverConfig, build
@@ -248,8 +249,21 @@ def test_configurations_that_cannot_be_followed_name_file_and_key(
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rank.toml"
     path.write_text('data = "d"\nout = "o.parquet"\nbaseline = "random"\n')
-    config = read_config(path)
+    (config,) = read_config(path)
     assert (config.data, config.out) == (tmp_path / "d", tmp_path / "o.parquet")
+
+
+def test_several_rankings_are_asked_for_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "rank.json"
+    runs = [{"data": "d", "out": f"{name}.parquet", "baseline": name} for name in ("random", "markov")]
+    path.write_text(json.dumps({"runs": runs}))
+    assert [(each.baseline, each.out.name) for each in read_config(path)] == [
+        ("random", "random.parquet"),
+        ("markov", "markov.parquet"),
+    ]
+    path.write_text(json.dumps({"runs": {"data": "d"}}))
+    with pytest.raises(ConfigError, match=r"rank\.json: runs must be a list"):
+        read_config(path)
 
 
 # -- models --------------------------------------------------------------------------------------------------
