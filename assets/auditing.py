@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 
@@ -157,6 +157,17 @@ def source_check(table: str, outcome: SourceOutcome) -> dg.AssetCheckResult:
             "share that could not be read": outcome.bad_share,
             "messages": "\n".join(outcome.messages),
         },
+    )
+
+
+def sessions_check(problems: Sequence[str]) -> dg.AssetCheckResult:
+    """Whether the rating files could be read: a warning where a release keeps its last version."""
+    return dg.AssetCheckResult(
+        asset_key="core_sessions",
+        check_name="readable",
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems) or None,
     )
 
 

@@ -86,7 +86,15 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
             table_spec(table, [CORE_MOVIE_LINKS.name, CORE_MOVIES.name], f"reader {READER_VERSION}", ON_NEW_INPUTS)
             for table in (CORE_SESSIONS, META_SESSION_FILES)
         ],
-        check_specs=_checks((CORE_SESSIONS, META_SESSION_FILES)),
+        check_specs=[
+            dg.AssetCheckSpec(
+                "readable",
+                asset=CORE_SESSIONS.name,
+                blocking=False,
+                description="Every rating file could be read, and none has gone away; a release that could not keeps its last version.",
+            ),
+            *_checks((CORE_SESSIONS, META_SESSION_FILES)),
+        ],
         pool=POOL,
     )
     def make_sessions(
@@ -94,6 +102,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     ):
         with step(context, "make sessions") as teller:
             built = sessions.build_sessions(warehouse.store, sources.path, config.full, teller)
+            yield auditing.sessions_check(built.problems)
             yield from publish(warehouse.store, contracts, built, teller)
 
     @dg.multi_asset(

@@ -74,8 +74,13 @@ def _event(line: str) -> dict[str, Any] | None:
 
 
 def told(event: Mapping[str, Any]) -> str:
-    """An event of models/reporting.py in words; empty for those that a person need not see as they come."""
-    kind = event["event"]
-    if kind in ("progress", "warning", "done"):
-        return str(event.get("text") or event.get("message") or "")
-    return ""
+    """An event of models/reporting.py in words; empty for those that a person need not see as they come, such as the loss of a step."""
+    words = str(event.get("text") or event.get("message") or "")
+    if event["event"] == "progress" and not words and "share" in event:
+        words = f"{event['share']:.0%}"
+        if "of_steps" in event:
+            words += f", step {event['step']:,} of at most {event['of_steps']:,}"
+    elif event["event"] == "metric":
+        watched = [f"{name} {value:.4f}" for name, value in event.items() if name.startswith("validation/")]
+        words = ", ".join(watched)
+    return words

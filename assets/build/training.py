@@ -32,7 +32,7 @@ TRAINING_VERSION = "1"
 DIALOGUES = "dialogues"
 
 
-def input_hash(config: Mapping[str, Any], data_hash: str, inputs: Sequence[str | None]) -> str:
+def run_id(config: Mapping[str, Any], data_hash: str, inputs: Sequence[str | None]) -> str:
     """What a training run follows from, as 16 digits: its configuration but for paths, and the hashes of what lies there."""
     stated = {key: value for key, value in config.items() if key not in ("data", "out", "init_from")}
     if "rl" in stated:
@@ -98,7 +98,7 @@ def trained(
 
     `inputs`: hashes of files beside the data that it learns from. Raises ProcessFailed, and FileError where finished weights are damaged.
     """
-    digest = input_hash(config, manifest["data_hash"], [about["started_from"], *inputs])
+    digest = run_id(config, manifest["data_hash"], [about["started_from"], *inputs])
     relative = Path(FILES_FOLDER) / table.name / digest
     folder = warehouse.root / relative
     summary = folder / "summary.json"
@@ -109,19 +109,18 @@ def trained(
         launch("models.train", stated, tell)
     figures = json.loads(summary.read_text(encoding="utf-8"))
     weights = sha256_of(folder / "weights.safetensors")
-    known = published_or_empty(warehouse, table, ["input_hash", "sha256"]).filter(pl.col("input_hash") == digest)
+    known = published_or_empty(warehouse, table, ["model_id", "sha256"]).filter(pl.col("model_id") == digest)
     if not known.is_empty() and weights not in known["sha256"]:
         raise FileError(f"{folder / 'weights.safetensors'}: is damaged; remove the folder, and it is trained again")
     own = {key: figures[key] for key in table.schema.names() if key in figures and key not in about}
     return {
         **own,
         **about,
-        "model_id": weights[:16],
+        "model_id": digest,
         "sha256": weights,
         "path": relative.as_posix(),
         "config": (folder / "config.json").read_text(encoding="utf-8"),
         "data_hash": manifest["data_hash"],
-        "input_hash": digest,
         "items": manifest["items"],
         "seed": config["seed"],
         "arch": config["arch"],

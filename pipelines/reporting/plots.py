@@ -15,6 +15,8 @@ from typing import Any
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8a6bb0", "#7a9a3a")
 BASELINE = "#8b95a1"
 
+_BANDS = 3
+
 # Stands for the page's own text colour while matplotlib draws.
 _INK = "#010203"
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -89,7 +91,8 @@ def lines(series: Sequence[Series], name: str, x: str, y: str, is_log: bool = Fa
             color = BASELINE if each.is_baseline else COLORS[number % len(COLORS)]
             style = "--" if each.is_baseline else "-"
             axes.plot(each.x, each.y, style, color=color, marker="o", markersize=3, linewidth=1.6, label=each.name)
-            if each.low is not None and each.high is not None:
+            # More bands than a few lie on top of each other and tell nothing.
+            if each.low is not None and each.high is not None and number < _BANDS:
                 axes.fill_between(each.x, each.low, each.high, color=color, alpha=0.12, linewidth=0)
         if is_log:
             axes.set_xscale("log")

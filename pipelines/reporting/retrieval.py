@@ -21,6 +21,7 @@ REPORT_VERSION = "1"
 # The protocol that a setting is judged by first.
 HEADLINE = {"dialogues": "full_repeats_kept", "leave_one_out": "full_masked", "sessions": "full_masked"}
 _SLICES = ("unseen_in_training", "tail")
+_FIRST_MEASURES = ("any_hallucination", "paper_rule", "candidate")
 _SHOWN = 8
 _NUMBERS_SHOWN = 3_000
 
@@ -31,6 +32,14 @@ class Page:
 
     html: str
     figures: int
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A figure with its interval below."""
+
+    value: str
+    interval: str
 
 
 @dataclass
@@ -124,10 +133,10 @@ def _ordered(part: pl.DataFrame, metric: str = "recall", k: int = 10) -> list[st
     return sorted(found := _at(part, metric, k), key=lambda name: -found[name]["value"])
 
 
-def _figure(row: Mapping[str, Any] | None) -> str:
+def _figure(row: Mapping[str, Any] | None) -> str | _Cell:
     if row is None:
         return "–"
-    return f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+    return _Cell(f"{row['value']:.4f}", f"{row['low']:.4f} – {row['high']:.4f}")
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -183,7 +192,9 @@ def _results(numbers: pl.DataFrame) -> list[_Block]:
 
 
 def _by_cutoff(numbers: pl.DataFrame) -> list[_Block]:
-    block = _Block("By cut-off", "How recall grows with the length of the list; bands are 95 % intervals.")
+    block = _Block(
+        "By cut-off", "How recall grows with the length of the list; bands are 95 % intervals of the first three."
+    )
     for dataset, protocol, part in _headlines(numbers):
         order = _ordered(part)[:_SHOWN]
         series = []
@@ -335,20 +346,27 @@ def _alignment(retrievers: pl.DataFrame, log: pl.DataFrame, rewards: pl.DataFram
 def _hallucination(rows: pl.DataFrame) -> list[_Block]:
     if rows.is_empty():
         return []
+    measures = sorted(set(rows["measure"].to_list()) - set(_FIRST_MEASURES))
+    shown = [name for name in _FIRST_MEASURES if name in rows["measure"].to_list()] + measures
     block = _Block(
         "What the language model made up",
-        "Lines of its answers that name no candidate, by kind; 95 % intervals by dialogue. paper_rule: no candidate's title is .85 similar.",
-        ["Dataset", "Candidates of", "Model", "Measure", "Share", "95 % interval", "Lines"],
+        "Shares of the lines of its answers, by what they name; 95 % intervals by dialogue. Paper rule: similarity to every candidate's title under .85.",
+        ["Dataset", "Candidates of", "Model", "Lines", *(name.replace("_", " ").capitalize() for name in shown)],
     )
-    for row in rows.sort("dataset", "system", "measure").iter_rows(named=True):
-        share = "–" if row["share"] is None else f"{row['share']:.2%}"
-        between = "–" if row["low"] is None else f"{row['low']:.2%} – {row['high']:.2%}"
-        model = f"{row['model']} (stand-in)" if row["is_stand_in"] else row["model"]
-        counted = f"{row['lines']:,} of {row['n']:,}"
-        block.rows.append(
-            [row["dataset"], row["system"], model, row["measure"].replace("_", " "), share, between, counted]
-        )
+    order = ["dataset", "system", "model", "is_stand_in", "is_thinking"]
+    for key, part in rows.sort(*order).group_by(*order, maintain_order=True):
+        dataset, system, model, is_stand_in, is_thinking = key
+        found = {row["measure"]: row for row in part.iter_rows(named=True)}
+        name = f"{model}{' (stand-in)' if is_stand_in else ''}{', thinking' if is_thinking else ''}"
+        cells = [_share(found.get(measure)) for measure in shown]
+        block.rows.append([dataset, system, name, f"{max(part['n'].to_list()):,}", *cells])
     return [block]
+
+
+def _share(row: Mapping[str, Any] | None) -> str | _Cell:
+    if row is None or row["share"] is None:
+        return "–"
+    return _Cell(f"{row['share']:.2%}", f"{row['low']:.2%} – {row['high']:.2%}" if row["low"] is not None else "")
 
 
 def _tests(tests: pl.DataFrame) -> list[_Block]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.build.launching import ProcessFailed, launch
+from assets.build.launching import ProcessFailed, launch, told
 
 PROGRAM = """
 import json, sys
@@ -32,9 +32,21 @@ def test_progress_is_told_and_figures_are_not(program: Path) -> None:
     assert heard == ["epoch 1 of 2", "a library says something"]
 
 
+def test_events_in_words() -> None:
+    assert told({"event": "progress", "step": 50, "of_steps": 4800, "share": 0.0104}) == "1%, step 50 of at most 4,800"
+    assert (
+        told({"event": "metric", "step": 1, "validation/recall@10": 0.25, "train/lr": 0.1})
+        == "validation/recall@10 0.2500"
+    )
+    assert told({"event": "metric", "step": 1, "train/loss": 0.25}) == ""
+    assert told({"event": "warning", "message": "batch halved"}) == "batch halved"
+
+
 def test_the_last_words_of_a_failure_are_told(program: Path) -> None:
     (program / "trains_badly.py").write_text(PROGRAM.replace("CODE", "3"))
-    with pytest.raises(ProcessFailed, match=r"trains_badly ended with code 3: error: the data is empty .*config\.json\.log"):
+    with pytest.raises(
+        ProcessFailed, match=r"trains_badly ended with code 3: error: the data is empty .*config\.json\.log"
+    ):
         launch("trains_badly", program / "config.json", lambda text: None)
 
 

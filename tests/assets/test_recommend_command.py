@@ -86,7 +86,7 @@ def store_retriever(
     row = {
         "model_id": model_id, "system": "lrurec", "arch": "lrurec", "preset": "tiny", "stage": "dialogues" if trained_on == "dialogues" else "sessions",
         "trained_on": trained_on, "seed": 42, "path": folder.relative_to(root).as_posix(), "sha256": sha256, "parameters": 1, "items": films,
-        "config": "{}", "data_hash": "d", "input_hash": name, "steps": 1, "epochs": 1.0, "ended_by": "steps", "best_step": 1,
+        "config": "{}", "data_hash": "d", "steps": 1, "epochs": 1.0, "ended_by": "steps", "best_step": 1,
         "validation_metric": "recall@10", "validation_value": value, "interactions": 1, "train_s": 1.0, "device": "cpu", "warnings": [],
     }  # fmt: skip
     table = RETRIEVERS["lrurec"]

@@ -116,7 +116,7 @@ def test_types_are_those_that_were_agreed(tmp_path: Path) -> None:
     }  # fmt: skip
     assert dict(zip(*_fields(tmp_path / "d" / "test.parquet"), strict=True)) == {
         "example_id": pa.string(), "cluster_id": pa.string(), "position": pa.int32(), "history": ints, "labels": ints,
-        "are_repeats": pa.list_(pa.bool_()),
+        "are_repeats": pa.list_(pa.bool_()), "last_item": pa.int32(),
     }  # fmt: skip
 
 

@@ -95,7 +95,11 @@ ML_ITEM_INDEX = Table(
 def _retriever_columns() -> tuple[Column, ...]:
     return (
         Column(
-            "model_id", pl.String, "First 16 digits of the hash of the weights.", nullable=False, pattern="[0-9a-f]{16}"
+            "model_id",
+            pl.String,
+            "The training run: hash of configuration, data, what it started from and code version; what decides whether to train again.",
+            nullable=False,
+            pattern="[0-9a-f]{16}",
         ),
         Column("system", pl.String, "Name in rankings and figures: architecture or method, and stage.", nullable=False),
         Column("arch", pl.String, "Architecture.", nullable=False, allowed=ARCHITECTURES),
@@ -123,12 +127,6 @@ def _retriever_columns() -> tuple[Column, ...]:
         Column("items", pl.Int64, "Films it can recommend.", nullable=False, minimum=1),
         Column("config", pl.String, "Whole configuration, as JSON.", nullable=False),
         Column("data_hash", pl.String, "Hash of the training files.", nullable=False),
-        Column(
-            "input_hash",
-            pl.String,
-            "Hash of configuration, data and code version: what decides whether to train again.",
-            nullable=False,
-        ),
         Column("steps", pl.Int64, "Optimizer steps taken.", nullable=False, minimum=0),
         Column("epochs", pl.Float64, "Passes over the training data.", nullable=False, minimum=0),
         Column("ended_by", pl.String, "early_stopping, steps, epochs, interactions or nan.", nullable=False),

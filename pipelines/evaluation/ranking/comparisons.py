@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipelines.evaluation.ranking.intervals import LEVEL, cluster_sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+# Means of differences of figures up to 1 are exact to this much.
+_ROUNDING = 1e-12
 
 
 class Differences(NamedTuple):
@@ -37,8 +39,10 @@ class Differences(NamedTuple):
 def paired(differences: Floats, cluster: Ints) -> Differences:
     """Test columns of paired `differences [U, M]` against 0; `cluster [U]`: number of the cluster of each unit.
 
-    A column without any difference has p = 1. Raises ValueError with fewer than two clusters.
+    A column whose differences are nought, or cancel out, has p = 1. Raises ValueError with fewer than two clusters.
     """
+    from scipy.special import stdtr, stdtrit
+
     present, number = np.unique(cluster, return_inverse=True)
     clusters = len(present)
     if clusters < 2:
@@ -47,10 +51,11 @@ def paired(differences: Floats, cluster: Ints) -> Differences:
     mean = sums.sum(0) / sizes.sum()
     linear = mean + clusters * (sums - mean * sizes[:, None]) / sizes.sum()
     error = linear.std(axis=0, ddof=1) / np.sqrt(clusters)
-    reach = stats.t.ppf((1 + LEVEL) / 2, clusters - 1) * error
-    is_equal = ~differences.any(axis=0)
+    reach = stdtrit(clusters - 1, (1 + LEVEL) / 2) * error
+    # Where differences cancel out within each cluster, mean and error are both nought, or what rounding left of it.
+    is_equal = np.abs(mean) <= _ROUNDING
     with np.errstate(divide="ignore", invalid="ignore"):
-        p_value = np.where(is_equal, 1.0, 2 * stats.t.sf(np.abs(mean) / error, clusters - 1))
+        p_value = np.where(is_equal, 1.0, 2 * stdtr(clusters - 1, -np.abs(mean) / error))
     return Differences(mean, np.clip(mean - reach, -1, 1), np.clip(mean + reach, -1, 1), p_value)
 
 

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from pipelines.evaluation.ranking.protocols import Figure
 
@@ -80,6 +79,8 @@ def _chance(films: int, labels: int, figure: Figure) -> float:
 
 
 def _log_choose(n: NDArray, k: int) -> Floats:
+    from scipy.special import gammaln
+
     return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
 
 

@@ -21,8 +21,4 @@ _AREAS = (
     corpus, dialogues, mentions, llm, annotation, preferences, interactions, retrieval, training, reranking, ranking_evaluation,
 )  # fmt: skip
 
-SUITES: dict[str, Suite] = {
-    suite.table.name: suite
-    for area in _AREAS
-    for suite in area.SUITES
-}
+SUITES: dict[str, Suite] = {suite.table.name: suite for area in _AREAS for suite in area.SUITES}

@@ -19,12 +19,18 @@ def _runs(table: Table, *by_hand: Expectation) -> Suite:
             flag("has_nan", "\"ended_by\" = 'nan'", "ended_by"),
             flag("has_warnings", 'len("warnings") > 0', "warnings"),
             flag("is_in_vain", _LEARNED_NOTHING, "warnings"),
-            flag("is_untuned", "\"stage\" = 'dialogues' AND \"validation_value\" <= 0", "stage", "validation_value"),
+            flag("is_untuned", '"stage" = \'dialogues\' AND "validation_value" <= 0', "stage", "validation_value"),
         ),
     )
 
 
-_LEARNED = share("learned_something", "is_in_vain", None, "No run ended where it began: one that learns nothing is no result.", maximum=0)
+_LEARNED = share(
+    "learned_something",
+    "is_in_vain",
+    None,
+    "No run ended where it began: one that learns nothing is no result.",
+    maximum=0,
+)
 _FINDS = share("finds_something", "is_untuned", None, "Every tuned retriever finds a label of validation.", maximum=0)
 
 SUITES: tuple[Suite, ...] = (
