@@ -44,8 +44,9 @@ refresh_job = dg.define_asset_job(
 
 conversations_job = dg.define_asset_job(
     CONVERSATIONS_JOB,
-    selection=dg.AssetSelection.groups("dialogues", "anno", "pref") - dg.AssetSelection.assets("anno_validation"),
-    description="Reads dialogue files that changed, links, annotates and pairs what is new in them.",
+    selection=dg.AssetSelection.groups("dialogues", "anno", "pref", "interactions", "embeddings")
+    - dg.AssetSelection.assets("anno_validation"),
+    description="Reads dialogue and rating files that changed, links, annotates and pairs what is new in them, and embeds new films.",
     executor_def=dg.in_process_executor,
 )
 

@@ -225,10 +225,14 @@ def synth(out: Path, movies: int, seed: int, dialogues: int | None) -> None:
 @click.option("--keep-days", type=click.FloatRange(min=0), default=7, show_default=True)
 @with_folders
 def vacuum(settings: Settings, keep_versions: int, keep_days: float) -> None:
-    """Remove data files that no kept version uses."""
+    """Remove data files that no kept version uses, and weights, indexes and reports that no table names."""
+    from assets.build.vacuum import vacuum_files
     from warehouse.store import Warehouse
 
-    removed = Warehouse(settings.warehouse).vacuum(keep_versions, keep_days)
+    warehouse = Warehouse(settings.warehouse)
+    removed = warehouse.vacuum(keep_versions, keep_days)
+    with warehouse.lock(on_wait=lambda holder: click.echo(f"waiting for another run: {holder}", err=True)):
+        removed += vacuum_files(warehouse, keep_days)
     click.echo(f"{len(removed):,} files removed")
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _STARTED_BY, _WAREHOUSE, _PROCESS = "marquee/started_by", "marquee/warehouse", "marquee/process"
 _COMMAND_LINE = "command line"
 
+# What a step says with one of these stays on the screen.
+_SHOWN = ("refused", "not published", "skipped", "could not", "gone", "warning", "no language model")
+
 
 class ConsoleDisplay:
     """Steps as lines on a terminal: a spinner with what is being done while it lasts, one line when it ends."""
@@ -55,7 +58,7 @@ class ConsoleDisplay:
         from rich.markup import escape
 
         self._status.update(f"[bold]{step}[/bold]  {escape(text)[:110]}")
-        if any(word in text for word in ("refused", "not published", "skipped", "could not", "gone")):
+        if any(word in text for word in _SHOWN):
             self._console.print(f"    [yellow]{escape(text)}[/yellow]", highlight=False)
 
     def finished(self, step: str, seconds: float, is_done: bool) -> None:

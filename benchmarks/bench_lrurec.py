@@ -251,6 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
         sequences = read_sequences(path / "sequences.parquet", folder.items, settings["model"]["max_history"])
     order = epoch_order(sequences.lengths, settings["training"]["batch_size"], 1, SEED, 0)
     batches = [collate(sequences, rows) for rows in order[: options.steps or None]]
+    if len(batches) < 2:
+        raise SystemExit("two steps are needed at least: the first is not timed")
 
     def fresh() -> LRURec:
         torch.manual_seed(SEED)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -161,23 +162,32 @@ def fingerprint(profile: Profile, folder: Path) -> str:
 
 
 class Encoder:
-    """A loaded model. `device`: `cpu`, `cuda`, or None for the GPU where there is one."""
+    """A model, which is loaded once something is to be encoded. `device`: `cpu`, `cuda`, or None for the GPU where there is one."""
 
     def __init__(self, profile: Profile, device: str | None = None) -> None:
-        """Raises EncoderError when the model is not here or cannot be loaded."""
+        """Raises EncoderError when the model is not here."""
         self.profile = profile
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        folder = locate(profile)
-        self.fingerprint = fingerprint(profile, folder)
+        self._folder = locate(profile)
+        self.fingerprint = fingerprint(profile, self._folder)
+        self.is_reduced = self.device != "cpu" or _has_bf16()
+        self.batch_tokens = profile.batch_tokens_cpu if self.device == "cpu" else profile.batch_tokens_gpu
+
+    @cached_property
+    def _model(self) -> SentenceTransformer:
+        """Raises EncoderError when it cannot be loaded."""
         # On a GPU the weights are bfloat16; on a CPU they stay float32, and only products are rounded, where the CPU has instructions for it.
         dtype = torch.bfloat16 if self.device != "cpu" else torch.float32
-        self.is_reduced = self.device != "cpu" or _has_bf16()
-        self._model = _loaded(profile, folder, self.device, dtype)
-        if not getattr(self._model.tokenizer, "is_fast", False):
-            raise EncoderError(f"{profile.name}: {folder} has no tokenizer.json: its tokens cannot be counted")
+        model = _loaded(self.profile, self._folder, self.device, dtype)
+        if not getattr(model.tokenizer, "is_fast", False):
+            raise EncoderError(f"{self.name}: {self._folder} has no tokenizer.json: its tokens cannot be counted")
+        return model
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a text that it reads at most."""
         own = self._model.max_seq_length
-        self.tokens = min(profile.tokens, own) if own else profile.tokens
-        self.batch_tokens = profile.batch_tokens_cpu if self.device == "cpu" else profile.batch_tokens_gpu
+        return min(self.profile.tokens, own) if own else self.profile.tokens
 
     @property
     def name(self) -> str:

@@ -543,7 +543,9 @@ def run(config: RankConfig, say: Callable[[Mapping[str, Any]], None]) -> dict[st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.rank", description="Rank the catalogue for every example.")
-    parser.add_argument("--config", type=Path, required=True, help="TOML or JSON file: RankConfig, or a list of them as `runs`")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="TOML or JSON file: RankConfig, or a list of them as `runs`"
+    )
     path = parser.parse_args(arguments).config
     try:
         # In one process, because starting one takes longer than a small ranking.

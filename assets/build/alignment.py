@@ -35,6 +35,8 @@ POLICY = "lrurec"
 DRAWS_VERSION = "1"
 REWARDS_VERSION = f"{DRAWS_VERSION}.{reranking.RERANKING_VERSION}"
 
+_PLACE = ("example_id", "round", "draw")
+
 
 def policies(warehouse: Warehouse, scale: Scale, tell: Tell) -> list[dict[str, Any]]:
     """The retrievers that alignment starts from, by seed; where there is none it is told."""
@@ -42,7 +44,7 @@ def policies(warehouse: Warehouse, scale: Scale, tell: Tell) -> list[dict[str, A
         (pl.col("stage") == "dialogues") & pl.col("seed").is_in(list(scale.rl.seeds))
     )
     if rows.is_empty():
-        tell(f"no {POLICY} was trained on dialogues with seed {' or '.join(map(str, scale.rl.seeds))}")
+        tell(f"skipped: no {POLICY} was trained on dialogues with seed {' or '.join(map(str, scale.rl.seeds))}")
     return rows.sort("seed").to_dicts()
 
 
@@ -91,15 +93,18 @@ def build_aligned(warehouse: Warehouse, method: str, scale: Scale, tell: Tell, l
     for policy in policies(warehouse, scale, tell):
         data, manifest = training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)
         rewarded = published_or_empty(warehouse, RL_REWARDS).filter(pl.col("policy_id") == policy["model_id"])
-        if rewarded.is_empty():
-            tell(f"no set of {POLICY}, seed {policy['seed']}, has a reward: it is not aligned")
+        draws = _drawn(warehouse, policy, scale, tell, launch)
+        whole = _rewarded(rewarded, draws)
+        if not (whole["reward"] > 0).any():
+            tell(f"skipped: no set of {POLICY}, seed {policy['seed']}, has a reward above 0, so it is not aligned")
             continue
         tell(f"{system}, seed {policy['seed']}")
-        path = _rewards_file(warehouse, rewarded, _drawn(warehouse, policy, scale, tell, launch))
+        path = _rewards_file(whole, draws)
         config = {
             "task": "rl",
             "arch": POLICY,
             "preset": policy["preset"],
+            "model": dict(scale.tuning.model),
             "seed": policy["seed"],
             "data": str(data),
             "init_from": str(warehouse.root / policy["path"]),
@@ -115,18 +120,18 @@ def build_aligned(warehouse: Warehouse, method: str, scale: Scale, tell: Tell, l
     return Built((warehouse.write(table, retriever_frame(table, rows)),), run_counts(rows))
 
 
-def _rewards_file(warehouse: Warehouse, rewarded: pl.DataFrame, draws: Path) -> Path:
-    """The draws with their rewards, as models.rl reads them. Turns of which a set has no reward yet are left out.
-
-    The file is named by its content: other rewards are another training run.
-    """
-    place = ["example_id", "round", "draw"]
+def _rewarded(rewarded: pl.DataFrame, draws: Path) -> pl.DataFrame:
+    """The draws with their rewards, as models.rl reads them. Turns of which a set has no reward yet are left out."""
     rewards = rewarded.select(
         pl.concat_str("dialogue_id", "turn", separator=":").alias("example_id"), "round", "draw", "reward"
     )
-    rows = pl.read_parquet(draws).join(rewards, on=place, how="left", maintain_order="left")
-    whole = rows.filter(pl.col("reward").is_not_null().all().over("example_id"))
-    digest = hashlib.sha256(whole.select(*place, "reward").write_csv().encode()).hexdigest()[:16]
+    rows = pl.read_parquet(draws).join(rewards, on=_PLACE, how="left", maintain_order="left")
+    return rows.filter(pl.col("reward").is_not_null().all().over("example_id"))
+
+
+def _rewards_file(whole: pl.DataFrame, draws: Path) -> Path:
+    """Rewarded draws in a file named by its content: other rewards are another training run."""
+    digest = hashlib.sha256(whole.select(*_PLACE, "reward").write_csv().encode()).hexdigest()[:16]
     path = draws.with_name(f"rewards-{digest}.parquet")
     if not path.exists():
         beside = path.with_suffix(".tmp")

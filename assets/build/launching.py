@@ -28,21 +28,21 @@ class ProcessFailed(RuntimeError):
 def launch(module: str, config: Path, tell: Tell, environment: Mapping[str, str] | None = None) -> None:
     """Run `python -m module --config config`; `tell` gets its progress. What it writes on stderr is kept in `config`.log.
 
-    Raises ProcessFailed.
+    It ends when this process does, however that comes (models/launched.py). Raises ProcessFailed.
     """
     log = config.with_name(f"{config.name}.log")
     with open(log, "w", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, "--config", str(config)],
+            [sys.executable, "-P", "-m", "models.launched", module, "--config", str(config)],
             stdout=subprocess.PIPE,
             stderr=errors,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             env=dict(environment) if environment is not None else None,
             text=True,
             encoding="utf-8",
             errors="replace",
         )
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
         last: list[str] = []
         try:
             for line in process.stdout:
@@ -57,6 +57,7 @@ def launch(module: str, config: Path, tell: Tell, environment: Mapping[str, str]
         finally:
             code = process.wait()
             process.stdout.close()
+            process.stdin.close()
     if code:
         written = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LAST_LINES:]
         words = "\n".join(written or last) or "it wrote nothing"

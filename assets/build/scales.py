@@ -17,10 +17,11 @@ _FILE = Path(__file__).with_name("scales.toml")
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training: `preset` of models/presets.toml, `seeds`, and keys of its `training` that differ."""
+    """One stage of training: `preset` of models/presets.toml, `seeds`, and keys of its `model` and `training` that differ."""
 
     preset: str
     seeds: tuple[int, ...]
+    model: Mapping[str, Any]
     training: Mapping[str, Any]
 
 

@@ -96,22 +96,17 @@ def trained(
 ) -> dict[str, Any]:
     """Train as `config` says, unless that was done before; returns the run's row of `table`.
 
-    `inputs`: hashes of files beside the data that it learns from. Raises ProcessFailed, and FileError where finished weights are damaged.
+    `inputs`: hashes of files beside the data that it learns from. Raises ProcessFailed, and FileError where the files of a finished run are damaged.
     """
     digest = run_id(config, manifest["data_hash"], [about["started_from"], *inputs])
     relative = Path(FILES_FOLDER) / table.name / digest
     folder = warehouse.root / relative
-    summary = folder / "summary.json"
-    if not summary.exists():
+    if not (folder / "summary.json").exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         stated = folder.with_name(f"{digest}.json")
         stated.write_text(json.dumps({**config, "out": str(folder)}, indent=1), encoding="utf-8")
         launch("models.train", stated, tell)
-    figures = json.loads(summary.read_text(encoding="utf-8"))
-    weights = sha256_of(folder / "weights.safetensors")
-    known = published_or_empty(warehouse, table, ["model_id", "sha256"]).filter(pl.col("model_id") == digest)
-    if not known.is_empty() and weights not in known["sha256"]:
-        raise FileError(f"{folder / 'weights.safetensors'}: is damaged; remove the folder, and it is trained again")
+    figures, weights = _finished(folder)
     own = {key: figures[key] for key in table.schema.names() if key in figures and key not in about}
     return {
         **own,
@@ -126,6 +121,22 @@ def trained(
         "arch": config["arch"],
         "preset": config["preset"],
     }
+
+
+def _finished(folder: Path) -> tuple[dict[str, Any], str]:
+    """What a finished run says of itself, and the SHA-256 of its weights. Raises FileError naming the file that is missing or damaged."""
+    summary, weights = folder / "summary.json", folder / "weights.safetensors"
+    again = f"remove {folder}, and it is trained again"
+    try:
+        figures = json.loads(summary.read_text(encoding="utf-8"))
+        stated, found = figures["weights_sha256"], sha256_of(weights)
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{summary}: is damaged ({error}); {again}") from error
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read: {error.strerror}; {again}") from error
+    if found != stated:
+        raise FileError(f"{weights}: is damaged: its SHA-256 is {found[:16]}…, {str(stated)[:16]}… was stored; {again}")
+    return figures, found
 
 
 def build_retriever(warehouse: Warehouse, arch: str, scale: Scale, tell: Tell, launch: Launch) -> Built:
@@ -162,7 +173,7 @@ def build_retriever(warehouse: Warehouse, arch: str, scale: Scale, tell: Tell, l
                 config["init_from"] = str(warehouse.root / start["path"])
             rows.append(trained(warehouse, table, config, about, manifest, tell, launch))
     if not rows:
-        tell("there are neither ratings nor dialogues with films to train on")
+        tell("skipped: there are neither ratings nor dialogues with films to train on")
     return Built((warehouse.write(table, retriever_frame(table, rows)),), run_counts(rows))
 
 
@@ -171,10 +182,14 @@ def _data_or_none(
 ) -> tuple[Path, dict[str, Any]] | None:
     """The training folder of a dataset and its manifest; None, and a word, where none of it can be trained on."""
     try:
-        return training_data(warehouse, dataset, setting, scale, tell)
+        folder, manifest = training_data(warehouse, dataset, setting, scale, tell)
     except NoTrainingData as nothing:
-        tell(str(nothing))
+        tell(f"skipped: {nothing}")
         return None
+    if not manifest["examples"]["valid"]:
+        tell(f"{dataset}: skipped: none of it is held out for validation, which says when to stop")
+        return None
+    return folder, manifest
 
 
 def _config(arch: str, stage: Stage, seed: int, data: Path) -> dict[str, Any]:
@@ -184,13 +199,14 @@ def _config(arch: str, stage: Stage, seed: int, data: Path) -> dict[str, Any]:
         "preset": stage.preset,
         "seed": seed,
         "data": str(data),
+        "model": dict(stage.model),
         "training": dict(stage.training),
     }
 
 
 def retriever_frame(table: Table, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Rows of training runs as their table has them."""
-    return pl.DataFrame(list(rows), schema_overrides=table.schema, infer_schema_length=None)
+    return pl.DataFrame(list(rows), schema=table.schema)
 
 
 def run_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -209,17 +225,25 @@ def retriever_rows(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def ranking_runs(warehouse: Warehouse, scale: Scale, tell: Tell) -> list[RankRun]:
-    """The rankings of every published retriever and of the baselines, on the data that each was trained on last."""
+    """The rankings of every published retriever and of the baselines, on the data that each was trained on last, if some of it is held out."""
     runs: list[RankRun] = []
     folders: dict[str, Path] = {}
+    empty: set[str] = set()
     found = release_of(warehouse, scale)
     for row in retriever_rows(warehouse).iter_rows(named=True):
         name = row["trained_on"]
+        if name in empty:
+            continue
         if name not in folders:
             if name != DIALOGUES and (found is None or found[0] != name):
                 continue
             setting = DIALOGUES if found is None or name == DIALOGUES else found[1]
-            folders[name] = training_data(warehouse, name, setting, scale, tell)[0]
+            folder, manifest = training_data(warehouse, name, setting, scale, tell)
+            if not manifest["examples"]["test"]:
+                tell(f"{name}: skipped: none of it is held out for testing")
+                empty.add(name)
+                continue
+            folders[name] = folder
         weights = warehouse.root / row["path"]
         runs.append(RankRun(row["system"], row["seed"], folders[name], model=weights, model_id=row["model_id"]))
     return [run for data in folders.values() for run in baseline_runs(data)] + runs

@@ -56,10 +56,14 @@ def train(
 ) -> None:
     """Train ARCH and keep it in a folder: weights, log, model card. Goes on where it was if it was stopped."""
     from assets.build.launching import ProcessFailed, launch
+    from assets.build.training_data import NoTrainingData
 
     folder = Path(data)
     if not folder.is_dir():
-        folder = _from_warehouse(settings, data, lambda text: click.echo(text, err=True))
+        try:
+            folder = _from_warehouse(settings, data, lambda text: click.echo(text, err=True))
+        except NoTrainingData as error:
+            raise click.ClickException(str(error)) from None
     config = {"task": "train", "arch": arch, "preset": preset, "seed": seed, "data": str(folder.absolute())}
     for change in changes:
         _set(config, change)

@@ -28,6 +28,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 # Everything that a run makes but trained models, which have tests of their own.
 BUILD = ("run", "--only", "raw,core,dialogues,anno,pref,items,eval")
 PATIENCE_S = 300  # a command that takes longer hangs
+TRAINING_PATIENCE_S = 900  # one that trains a dozen retrievers, on a machine that has other things to do
+# One thread: with so little to compute, threads wait for each other most of the time.
+TRAINING = {"OMP_NUM_THREADS": "1", "MARQUEE_SCALE": "toy"}
 KEYS = {table.name: list(table.key) for table in FIXED}
 CORE = (
     "core_title_records",
@@ -118,6 +121,12 @@ class Command:
         )
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def until(self, text: str) -> bool:
         """Wait until `text` stands on stderr; False when the command ended without it."""
         end = time.monotonic() + PATIENCE_S
@@ -135,9 +144,9 @@ class Command:
         self._process.kill()
         self._process.join(PATIENCE_S)
 
-    def wait(self) -> Finished:
+    def wait(self, patience_s: float = PATIENCE_S) -> Finished:
         """Wait for the end."""
-        self._process.join(PATIENCE_S)
+        self._process.join(patience_s)
         if self._process.exitcode is None:
             self.kill()
             raise TimeoutError("the command never ended")
@@ -146,6 +155,19 @@ class Command:
             self.out_path.read_text(encoding="utf-8"),
             self.err_path.read_text(encoding="utf-8"),
         )
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live (Linux)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
 
 
 def _run_command(

@@ -83,9 +83,10 @@ def write_festival(pack: Path, films: list[tuple[str, int, str]]) -> None:
 def pack(place: Path) -> Path:
     """Catalogues of a hundred-odd films, and the programme of a festival: three films that others have, one that is its own.
 
-    Nobody talks about them: what is made of conversations is tested over a pack of its own.
+    Nobody rates them or talks about them: what is made of that is tested over packs of its own.
     """
     folder = write_pack(place / "pack", movies=MOVIES, seed=4, dialogues=0).out
+    (folder / "ml-latest-small" / "ratings.csv").unlink()
     first, second, third, _ = known_films(folder)
     write_festival(folder, [first, second, third, INVENTED])
     return folder

@@ -30,7 +30,7 @@ from pipelines.gateways.stand_in.faults import Faults
 from pipelines.gateways.stand_in.server import StandIn
 from pipelines.synth.churn import churn
 from pipelines.synth.pack import write_pack
-from tests.assets.commands import PATIENCE_S, Command, content, differing, versions
+from tests.assets.commands import BUILD, PATIENCE_S, Command, content, differing, versions
 from tests.assets.conftest import MOVIES, Built
 from warehouse.quality.run import audit_across, cross_checks
 from warehouse.sql import query
@@ -68,7 +68,7 @@ def talks(place: Path) -> Path:
 def spoken(place: Path, home: Path, talks: Path) -> Built:
     """The warehouse of both, annotated by the stand-in. Not to be written to."""
     root = place / "spoken"
-    done = Command("run", "--stand-in", "--sources", talks, "--warehouse", root, home=home).wait()
+    done = Command(*BUILD, "--stand-in", "--sources", talks, "--warehouse", root, home=home).wait()
     assert done.code == 0, done
     return Built(root, done)
 
@@ -143,7 +143,8 @@ def ledger(root: Path) -> pl.DataFrame:
 
 
 def test_every_table_is_published_and_holds_together(spoken: Built) -> None:
-    stored = {table.name for table in FIXED if table.sql is None} - EXTERNAL
+    # Training has tests of its own.
+    stored = {table.name for table in FIXED if table.sql is None and table.group != "retrieval"} - EXTERNAL
     assert {name for name, found in versions(spoken.root).items() if found == (0, 0)} >= stored
     assert "not published" not in spoken.done.err
     for name in (*MADE, "eval_mention_linking", "eval_annotation", "eval_preferences"):

@@ -14,10 +14,18 @@ import dagster as dg
 import pytest
 
 import models
-from assets.automation import ALL_DATASETS, CONVERSATIONS_JOB, EVERYTHING_JOB, REFRESH_JOB, sources_sensor
+from assets.automation import (
+    ALL_DATASETS,
+    CONVERSATIONS_JOB,
+    EVERYTHING_JOB,
+    REFRESH_JOB,
+    RETRIEVAL_JOB,
+    sources_sensor,
+)
 from assets.build.dialogues import TABLES as READ_TABLES
 from assets.contracts import all_contracts
 from assets.groups import EXTERNAL, GROUPS, REFRESHED
+from assets.retrieval import GPU_POOL, ON_GPU
 from pipelines.sources.blocks import all_blocks
 from tests.assets.commands import PROJECT, environment
 from warehouse.quality.suites.every import SUITES
@@ -38,6 +46,8 @@ HEAVY = (
     "uvicorn",
     "jsonschema",
     "scipy",
+    "tensorboard",
+    "safetensors",
 )
 SOURCES_TOML = """
 [[source]]
@@ -133,7 +143,7 @@ def test_what_people_say_is_the_only_asset_that_no_run_makes(defs: dg.Definition
 
 def test_every_asset_belongs_to_a_group_that_a_command_can_name(specs: list[dg.AssetSpec]) -> None:
     assert {spec.group_name for spec in specs} == {group for groups in GROUPS.values() for group in groups}
-    assert set(REFRESHED) == set(GROUPS) - {"eval"}
+    assert set(REFRESHED) == set(GROUPS) - {"retrieval", "eval"}
 
 
 def test_conversations_are_partitioned_by_dataset_and_nothing_else_is(specs: list[dg.AssetSpec]) -> None:
@@ -158,8 +168,9 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
         for expectation in suite.expectations:
             assert checks[table, expectation.name] == (expectation.severity == "ERROR"), (table, expectation.name)
     readable = {table: blocks for (table, name), blocks in checks.items() if name == "readable"}
-    # Films are linked across catalogues; a dataset of dialogues stands for itself, and the others go on without it.
+    # Films are linked across catalogues; a dataset of dialogues or a release of ratings stands for itself, and the others go on without it.
     assert not readable.pop("core_dialogues")
+    assert not readable.pop("core_sessions")
     assert readable
     assert all(readable.values())
     assert not all(checks.values())
@@ -170,9 +181,10 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
     [
         ("daily_refresh", REFRESH_JOB, "0 4 * * *", {}),
         ("daily_conversations", CONVERSATIONS_JOB, "0 5 * * *", ALL_DATASETS),
+        ("weekly_training", RETRIEVAL_JOB, "0 8 * * 0", {}),
     ],
 )
-def test_refreshes_are_scheduled_daily(
+def test_refreshes_are_scheduled_daily_and_training_weekly(
     defs: dg.Definitions, name: str, job: str, cron: str, tags: dict[str, str]
 ) -> None:
     schedule = defs.resolve_schedule_def(name)
@@ -190,8 +202,22 @@ def test_jobs_have_the_assets_of_their_part(defs: dg.Definitions, specs: list[dg
         return set(defs.resolve_job_def(job).asset_layer.executable_asset_keys)
 
     assert of(REFRESH_JOB) == {key for key in made if group[key] in {"raw", "meta", "core"}}
-    assert of(CONVERSATIONS_JOB) == {key for key in made if group[key] in {"dialogues", "anno", "pref"}}
+    assert of(CONVERSATIONS_JOB) == {
+        key for key in made if group[key] in {"dialogues", "anno", "pref", "interactions", "embeddings"}
+    }
+    evaluated = {"eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval", "llm_calls"}
+    learned = {key for key in made if group[key] in {"interactions", "embeddings", "retrieval"}}
+    assert of(RETRIEVAL_JOB) == learned | {dg.AssetKey(name) for name in evaluated}
     assert of(EVERYTHING_JOB) == made
+
+
+def test_what_learns_or_embeds_takes_turns_on_the_gpu(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def(RETRIEVAL_JOB)
+    pools = {node.name: node.definition.pools for node in job.graph.nodes}
+    learning = {name for name in pools if name.startswith(("train_", "align_"))} | {"embed_items", "rank"}
+    assert len(learning) == 10
+    assert {name for name, found in pools.items() if GPU_POOL in found} == learning
+    assert all(ON_GPU.items() <= node.definition.tags.items() for node in job.graph.nodes if node.name in learning)
 
 
 def test_loading_the_definitions_imports_nothing_heavy(tmp_path: Path) -> None:

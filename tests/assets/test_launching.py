@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,27 @@ def test_an_interrupted_step_leaves_no_process_behind(program: Path) -> None:
         launch("trains_long", program / "config.json", interrupt)
     with pytest.raises(ProcessLookupError):
         os.kill(heard[0], 0)
+
+
+def test_a_process_ends_with_the_run_that_launched_it_however_that_ends(program: Path) -> None:
+    (program / "trains_long.py").write_text(
+        "import os, time\nprint(os.getpid(), flush=True)\nfor _ in range(6000): time.sleep(0.1)\n"
+    )
+    (program / "runs.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom assets.build.launching import launch\n"
+        "launch('trains_long', Path(sys.argv[1]), lambda text: print(text, flush=True))\n"
+    )
+    command = [sys.executable, "-P", "-m", "runs", str(program / "config.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        child = int(run.stdout.readline())
+        os.kill(child, 0)
+        run.kill()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {child} is still there")

@@ -22,9 +22,16 @@ from assets.build.evaluation import build_evaluation
 from assets.build.ledger import build_ledger, llm_cache
 from assets.build.mentions import build_mentions
 from assets.build.preferences import build_pairs
+from assets.build.ranking_evaluation import build_ranking_evaluation
+from assets.build.rankings import baseline_runs, build_rankings, make_rankings
+from assets.build.rec_turns import build_rec_turns
+from assets.build.reranking import build_hallucination, build_llm_rankings
+from assets.build.sessions import build_sessions
 from assets.build.sources import build_sources
+from assets.build.training_data import write_training_data
 from assets.cli import main
-from assets.contracts import all_contracts
+from assets.contracts import FIXED, all_contracts
+from models import rank
 from pipelines.corpus.policy import DEFAULT_RELIABILITY
 from pipelines.gateways.llm.gateway import LlmGateway
 from pipelines.gateways.stand_in.server import StandIn
@@ -101,14 +108,28 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     publish(*build_evaluation(warehouse, blocks, quiet).commits)
     publish(*build_dialogues(warehouse, DATASETS, folder / "sources", False, quiet)[0].commits)
     publish(*build_mentions(warehouse, DATASETS, False, quiet).commits)
+    publish(*build_sessions(warehouse, folder / "sources", False, quiet).commits)
+    publish(*build_rec_turns(warehouse, DATASETS, False, quiet).commits)
+    # Rankings of the baselines: recipes read tables, whoever ranked.
+    data = folder / "dialogues"
+    write_training_data(warehouse, "dialogues", "dialogues", data, None, "seen")
+    runs = baseline_runs(data)
+    make_rankings(warehouse, runs, quiet, lambda module, config, tell: rank.main(["--config", str(config)]))
+    publish(*build_rankings(warehouse, runs, False, quiet).commits)
     with StandIn() as stand_in, llm_cache(warehouse) as cache:
         gateway = LlmGateway(stand_in.settings(), None, cache)
+        publish(*build_llm_rankings(warehouse, gateway, False, quiet, "popularity", 0, limit=20).commits)
         publish(*build_annotations(warehouse, DATASETS, gateway, False, quiet).commits)
         publish(*build_pairs(warehouse, DATASETS, gateway, False, quiet).commits)
     publish(*build_ledger(warehouse).commits)
     publish(*build_mention_evaluation(warehouse, folder / "sources", blocks, quiet).commits)
     publish(*build_annotation_evaluation(warehouse, quiet).commits)
     publish(*build_pair_evaluation(warehouse, quiet).commits)
+    publish(*build_ranking_evaluation(warehouse, True, quiet).commits)
+    publish(*build_hallucination(warehouse, quiet).commits)
+    # Nothing is trained here, which gives tables without rows, as in a warehouse that has nothing to train on.
+    stored = [table for table in FIXED if table.sql is None and warehouse.published(table.name) is None]
+    publish(*(warehouse.write(table, table.empty()) for table in stored))
     return warehouse.root
 
 

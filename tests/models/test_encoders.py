@@ -245,4 +245,4 @@ def test_fingerprint_follows_the_models_bytes_and_the_profile(small_qwen: Path, 
     assert encoders.fingerprint(own, copy) != first
     weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(EncoderError, match=rf"the model in {copy} cannot be loaded"):
-        Encoder(profile(str(copy)), "cpu")
+        Encoder(profile(str(copy)), "cpu").encode(["A film"])

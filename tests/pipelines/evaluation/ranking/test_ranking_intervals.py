@@ -136,6 +136,11 @@ def test_equal_systems_do_not_differ_and_one_cluster_is_an_error() -> None:
         paired(np.ones((3, 1)), np.zeros(3, np.int64))
 
 
+def test_differences_that_cancel_out_within_each_cluster_are_none() -> None:
+    found = paired(np.array([[0.1], [-0.1], [0.3], [-0.3]]), np.array([0, 0, 1, 1]))
+    assert (found.difference[0], found.p_value[0]) == (0, 1)
+
+
 def test_a_true_null_is_rejected_about_as_often_as_it_should_be() -> None:
     random = np.random.default_rng(5)
     columns = []
