@@ -71,10 +71,10 @@ class Finished:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a command: nothing of the caller's settings and keys, dagster's files under `home`."""
+    """The environment of a command: nothing of the caller's settings and keys, dagster's files under `home`, the smallest scale."""
     own = ("MARQUEE_", "TMDB_", "DAGSTER_", "OPENAI_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    return {**kept, "DAGSTER_HOME": str(home), "PYTHONUTF8": "1", **more}
+    return {**kept, "DAGSTER_HOME": str(home), "PYTHONUTF8": "1", "MARQUEE_SCALE": "toy", **more}
 
 
 def marquee(*arguments: object, home: Path, **more: str) -> Finished:

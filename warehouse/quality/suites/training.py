@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from warehouse.contracts import Table
-from warehouse.quality.suite import Expectation, Suite, contract_suite, flag, share
+from warehouse.quality.suite import Derived, Expectation, Suite, contract_suite, flag, share
 from warehouse.tables.retrieval import ML_TRAINING_LOG, RETRIEVERS, RL_RETRIEVERS
 
-_LEARNED_NOTHING = "len(list_filter(\"warnings\", lambda w: w LIKE '%learned nothing%')) > 0"
+# As models/rl_health.py and models/rl.py say it.
+_LEARNED_NOTHING = (
+    "len(list_filter(\"warnings\", lambda w: regexp_matches(w, 'learned nothing|starting weights were kept'))) > 0"
+)
 
 
-def _runs(table: Table, *by_hand: Expectation) -> Suite:
+def _runs(table: Table, by_hand: Expectation, derived: Derived) -> Suite:
     return contract_suite(
         table,
         share("ended_without_nan", "has_nan", None, "No run was stopped by a loss that is no number.", maximum=0),
         share("nothing_to_warn_of", "has_warnings", None, "Runs went without warnings.", maximum=0.5),
-        *by_hand,
+        by_hand,
         derived=(
             flag("has_nan", "\"ended_by\" = 'nan'", "ended_by"),
             flag("has_warnings", 'len("warnings") > 0', "warnings"),
-            flag("is_in_vain", _LEARNED_NOTHING, "warnings"),
-            flag("is_untuned", '"stage" = \'dialogues\' AND "validation_value" <= 0', "stage", "validation_value"),
+            derived,
         ),
     )
 
@@ -33,8 +35,11 @@ _LEARNED = share(
 )
 _FINDS = share("finds_something", "is_untuned", None, "Every tuned retriever finds a label of validation.", maximum=0)
 
+_IS_UNTUNED = flag("is_untuned", '"stage" = \'dialogues\' AND "validation_value" <= 0', "stage", "validation_value")
+_IS_IN_VAIN = flag("is_in_vain", _LEARNED_NOTHING, "warnings")
+
 SUITES: tuple[Suite, ...] = (
-    *(_runs(table, _FINDS) for table in RETRIEVERS.values()),
-    *(_runs(table, _LEARNED) for table in RL_RETRIEVERS.values()),
+    *(_runs(table, _FINDS, _IS_UNTUNED) for table in RETRIEVERS.values()),
+    *(_runs(table, _LEARNED, _IS_IN_VAIN) for table in RL_RETRIEVERS.values()),
     contract_suite(ML_TRAINING_LOG),
 )
