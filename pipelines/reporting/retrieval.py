@@ -20,7 +20,13 @@ REPORT_VERSION = "1"
 
 # The protocol that a setting is judged by first.
 HEADLINE = {"dialogues": "full_repeats_kept", "leave_one_out": "full_masked", "sessions": "full_masked"}
-_SLICES = ("unseen_in_training", "tail")
+# Slices that are shown, and what their values mean.
+_SLICES = {
+    ("all", "all"): "all",
+    ("tail", "head"): "popular",
+    ("tail", "tail"): "rare",
+    ("unseen_in_training", "unseen"): "never seen",
+}
 _FIRST_MEASURES = ("any_hallucination", "paper_rule", "candidate")
 _SHOWN = 8
 _NUMBERS_SHOWN = 3_000
@@ -220,26 +226,21 @@ def _slices(numbers: pl.DataFrame) -> list[_Block]:
     """Popularity bias: figures of popular and of rare labels."""
     block = _Block(
         "Popularity bias",
-        "Recall@10 for labels that training has often, seldom (the tail: all but the films that make up 80 % of the training targets) or never had.",
+        "Recall@10 for popular labels (films that together make up 80 % of the training targets), rare ones (all others), and those that training never had.",
     )
-    sliced = numbers.filter(
-        pl.col("slice").is_in(["all", *_SLICES]) & (pl.col("metric") == "recall") & (pl.col("k") == 10)
-    )
+    sliced = numbers.filter((pl.col("metric") == "recall") & (pl.col("k") == 10))
     sliced = sliced.with_columns(n_seeds=pl.col("seeds").list.len()).sort("n_seeds", descending=True)
     sliced = sliced.unique(["dataset", "protocol", "system", "slice", "slice_value"], keep="first", maintain_order=True)
     for dataset, protocol, part in _headlines(numbers):
         own = sliced.filter((pl.col("dataset") == dataset) & (pl.col("protocol") == protocol))
         wanted = _ordered(part)[:6]
         names, rows = [], []
-        for (name, value), group in own.sort("slice", "slice_value").group_by(
-            "slice", "slice_value", maintain_order=True
-        ):
+        for key, words in _SLICES.items():
+            group = own.filter((pl.col("slice") == key[0]) & (pl.col("slice_value") == key[1]))
+            if group.is_empty():
+                continue
             by_system = {row["system"]: row for row in group.iter_rows(named=True)}
-            names.append(
-                f"{str(name).replace('_', ' ')}\n{value!s} (n={max(group['n'].to_list()):,})"
-                if name != "all"
-                else "all"
-            )
+            names.append(f"{words}\nn = {max(group['n'].to_list()):,}")
             rows.append(
                 [
                     Bar(system, row["value"], row["low"], row["high"], row["is_baseline"])
