@@ -43,8 +43,9 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
 def test_run_shows_its_steps_and_ends_with_queries_that_work(built: Built, home: Path) -> None:
     steps = [line.split()[1:-2] for line in built.done.err.splitlines() if line.startswith("✓")]
     assert sorted(" ".join(step) for step in steps) == [
-        "annotate", "ask TMDB", "evaluate annotation", "evaluate linking", "evaluate mentions", "evaluate pairs", "fuse", "keep ledger",
-        "link", "link mentions", "make pairs", "normalise", "read dialogues", "read sources",
+        "annotate", "ask TMDB", "embed items", "evaluate annotation", "evaluate hallucination", "evaluate linking", "evaluate mentions",
+        "evaluate pairs", "evaluate ranking", "fuse", "index items", "keep ledger", "link", "link mentions", "make pairs", "make rec turns",
+        "make sessions", "normalise", "read dialogues", "read sources", "report on retrieval",
     ]  # fmt: skip
     assert "skipped: TMDB_API_KEY is not set" in built.done.err
     lines = built.done.out.splitlines()
