@@ -53,6 +53,11 @@ def check_specs(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def checks_of(tables: Iterable[Table]) -> list[dg.AssetCheckSpec]:
+    """Specs of every check of several tables."""
+    return [spec for table in tables for spec in check_specs(table)]
+
+
 @contextmanager
 def staged(warehouse: Warehouse, names: Iterable[str], versions: Mapping[str, int]) -> Iterator[Query]:
     """A query function over the tables `names`: the given versions and, for all others, the published ones."""

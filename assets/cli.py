@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import sys
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +15,13 @@ from assets.commands.grade import grade
 from assets.commands.llm import llm
 from assets.commands.options import with_folders
 from assets.commands.recommend import recommend
+from assets.commands.showing import show
 from assets.commands.train import train
 from assets.groups import GROUPS, REFRESHED
 from assets.settings import Settings, tmdb_api_key
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 
 class _Group(click.Group):
@@ -122,7 +120,7 @@ def sql(settings: Settings, query: str, style: str) -> None:
     """Answer one SELECT over the tables. It can read tables and nothing else."""
     from warehouse.sql import query as ask
 
-    _show(ask(settings.warehouse, query), style)
+    show(ask(settings.warehouse, query), style)
 
 
 @main.command()
@@ -132,7 +130,7 @@ def tables(settings: Settings, style: str) -> None:
     """List the tables with their rows, published version and meaning."""
     from warehouse.sql import tables as listed
 
-    _show(listed(settings.warehouse), style)
+    show(listed(settings.warehouse), style)
 
 
 @main.command()
@@ -143,7 +141,7 @@ def describe(settings: Settings, table: str, style: str) -> None:
     """Tell what TABLE is and what its columns mean."""
     from warehouse.sql import describe as described
 
-    _show(described(settings.warehouse, table), style)
+    show(described(settings.warehouse, table), style)
 
 
 @main.command()
@@ -155,7 +153,7 @@ def history(settings: Settings, table: str, style: str) -> None:
     from warehouse.store import Warehouse
 
     rows = Warehouse(settings.warehouse).history(table)
-    _show(rows.drop("engine", "metadata") if style == "table" else rows, style)
+    show(rows.drop("engine", "metadata") if style == "table" else rows, style)
 
 
 @main.command()
@@ -234,55 +232,6 @@ def vacuum(settings: Settings, keep_versions: int, keep_days: float) -> None:
     with warehouse.lock(on_wait=lambda holder: click.echo(f"waiting for another run: {holder}", err=True)):
         removed += vacuum_files(warehouse, keep_days)
     click.echo(f"{len(removed):,} files removed")
-
-
-def _show(frame: pl.DataFrame, style: str) -> None:
-    """Print a frame as a table for people, or as CSV or JSON for programs."""
-    if style == "json":
-        json.dump(frame.to_dicts(), sys.stdout, ensure_ascii=False, default=_plain, indent=2)
-        print()
-    elif style == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(frame.columns)
-        writer.writerows([_cell(value) for value in row] for row in frame.iter_rows())
-    else:
-        _table(frame)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    return str(value)
-
-
-def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False, default=_plain) if isinstance(value, (list, dict)) else value
-
-
-def _table(frame: pl.DataFrame) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # Piped output must not be cut at the width of a terminal that is not there.
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(header_style="bold", show_edge=False, pad_edge=False)
-    for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
-        table.add_row(*(Text(_words(value)) for value in row))
-    console.print(table)
-    console.print(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", style="dim", highlight=False)
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{value:,.4f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 for each in (annotate, export, grade, llm, recommend, train):

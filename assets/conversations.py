@@ -23,7 +23,6 @@ from pipelines.dialogues.read import READER_VERSION
 from pipelines.mentions.link import LINKER_VERSION
 from pipelines.preferences.assemble import PAIRS_VERSION
 from pipelines.sources.blocks import SourceBlock
-from warehouse.contracts import Table
 from warehouse.tables.annotation import (
     ANNO_STRATEGY,
     ANNO_TURNS,
@@ -62,10 +61,6 @@ def datasets_of(context: dg.AssetExecutionContext) -> Sequence[str]:
     return context.partition_keys if context.has_partition_key or context.has_partition_key_range else DATASETS
 
 
-def _checks(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
-    return [spec for table in tables for spec in auditing.check_specs(table)]
-
-
 def conversation_assets(
     blocks: Mapping[str, SourceBlock], contracts: Contracts
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -84,7 +79,7 @@ def conversation_assets(
                 blocking=False,
                 description=f"At most {dialogues.REJECT_SHARE_MAX:.0%} of a dataset's files could not be read.",
             ),
-            *_checks(dialogues.TABLES),
+            *auditing.checks_of(dialogues.TABLES),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
@@ -113,7 +108,7 @@ def conversation_assets(
             spec(CORE_MENTIONS, linked_from, linking, ON_NEW_INPUTS),
             spec(CORE_FILM_MENTIONS, [CORE_MENTIONS.name], linking, ON_NEW_INPUTS, kinds=("duckdb",)),
         ],
-        check_specs=_checks((CORE_ITEM_LINKS, CORE_MENTIONS)),
+        check_specs=auditing.checks_of((CORE_ITEM_LINKS, CORE_MENTIONS)),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=POOL,
     )
@@ -139,7 +134,7 @@ def conversation_assets(
                 kinds=("polars", "deltalake", "openai"),
             ),
         ],
-        check_specs=_checks((ANNO_VTO, ANNO_TURNS, ANNO_STRATEGY)),
+        check_specs=auditing.checks_of((ANNO_VTO, ANNO_TURNS, ANNO_STRATEGY)),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=LLM_POOL,
     )
@@ -176,7 +171,7 @@ def conversation_assets(
                 for view in (PREF_DPO, PREF_REWARD, PREF_KTO, PREF_GRPO)
             ),
         ],
-        check_specs=_checks((PREF_PAIRS,)),
+        check_specs=auditing.checks_of((PREF_PAIRS,)),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=LLM_POOL,
     )
@@ -201,7 +196,7 @@ def conversation_assets(
                 kinds=("deltalake", "sqlite"),
             )
         ],
-        check_specs=_checks((LLM_CALLS,)),
+        check_specs=auditing.checks_of((LLM_CALLS,)),
         pool=POOL,
     )
     def keep_ledger(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
@@ -216,7 +211,7 @@ def conversation_assets(
             table_spec(table, [CORE_ITEM_LINKS.name, CORE_MENTIONS.name, CORE_MOVIES.name], linking, WEEKLY)
             for table in (EVAL_MENTION_LINKING, EVAL_MENTION_DISAGREEMENTS)
         ],
-        check_specs=_checks((EVAL_MENTION_LINKING, EVAL_MENTION_DISAGREEMENTS)),
+        check_specs=auditing.checks_of((EVAL_MENTION_LINKING, EVAL_MENTION_DISAGREEMENTS)),
         pool=POOL,
     )
     def evaluate_mentions(context: dg.AssetExecutionContext, warehouse: WarehouseResource, sources: SourcesResource):
@@ -231,7 +226,7 @@ def conversation_assets(
             table_spec(table, [ANNO_VTO.name, ANNO_TURNS.name, ANNO_STRATEGY.name, ANNO_VALIDATION.name], rules, WEEKLY)
             for table in (EVAL_ANNOTATION, EVAL_ANNOTATION_DISAGREEMENTS)
         ],
-        check_specs=_checks((EVAL_ANNOTATION, EVAL_ANNOTATION_DISAGREEMENTS)),
+        check_specs=auditing.checks_of((EVAL_ANNOTATION, EVAL_ANNOTATION_DISAGREEMENTS)),
         pool=POOL,
     )
     def evaluate_annotation(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
@@ -242,7 +237,7 @@ def conversation_assets(
     @dg.multi_asset(
         name="evaluate_pairs",
         specs=[table_spec(EVAL_PREFERENCES, [PREF_PAIRS.name], f"constructions {PAIRS_VERSION}", WEEKLY)],
-        check_specs=_checks((EVAL_PREFERENCES,)),
+        check_specs=auditing.checks_of((EVAL_PREFERENCES,)),
         pool=POOL,
     )
     def evaluate_pairs(context: dg.AssetExecutionContext, warehouse: WarehouseResource):

@@ -2,8 +2,6 @@
 assets/build.
 """
 
-from collections.abc import Sequence
-
 import dagster as dg
 
 from assets import auditing
@@ -34,7 +32,6 @@ from pipelines.interactions.read import READER_VERSION
 from pipelines.interactions.rec_turns import REC_TURNS_VERSION
 from pipelines.reranking.requests import RERANKING_VERSION
 from pipelines.retrieval.item_text import TEXT_VERSION
-from warehouse.contracts import Table
 from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_MOVIES
 from warehouse.tables.dialogues import CORE_DIALOGUES, CORE_TURNS, DATASETS
 from warehouse.tables.interactions import CORE_REC_TURNS, CORE_SESSIONS, META_SESSION_FILES
@@ -55,10 +52,6 @@ GPU_POOL = "gpu"
 ON_GPU = {"marquee/wants": "gpu"}
 
 _TORCH = ("pytorch", "deltalake")
-
-
-def _checks(tables: Sequence[Table]) -> list[dg.AssetCheckSpec]:
-    return [spec for table in tables for spec in auditing.check_specs(table)]
 
 
 def _scale() -> Scale:
@@ -93,7 +86,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 blocking=False,
                 description="Every rating file could be read, and none has gone away; a release that could not keeps its last version.",
             ),
-            *_checks((CORE_SESSIONS, META_SESSION_FILES)),
+            *auditing.checks_of((CORE_SESSIONS, META_SESSION_FILES)),
         ],
         pool=POOL,
     )
@@ -115,7 +108,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 ON_NEW_INPUTS,
             )
         ],
-        check_specs=_checks((CORE_REC_TURNS,)),
+        check_specs=auditing.checks_of((CORE_REC_TURNS,)),
         pool=POOL,
     )
     def make_rec_turns(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
@@ -134,7 +127,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 kinds=("sentencetransformers", "deltalake"),
             )
         ],
-        check_specs=_checks((ML_ITEM_EMBEDDINGS,)),
+        check_specs=auditing.checks_of((ML_ITEM_EMBEDDINGS,)),
         op_tags=ON_GPU,
         pool=GPU_POOL,
     )
@@ -159,7 +152,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 kinds=("faiss", "deltalake"),
             )
         ],
-        check_specs=_checks((ML_ITEM_INDEX,)),
+        check_specs=auditing.checks_of((ML_ITEM_INDEX,)),
         pool=POOL,
     )
     def index_items(context: dg.AssetExecutionContext, config: BuildConfig, warehouse: WarehouseResource):
@@ -184,7 +177,7 @@ def _retriever(arch: str, contracts: Contracts) -> dg.AssetsDefinition:
                 kinds=_TORCH,
             )
         ],
-        check_specs=_checks((table,)),
+        check_specs=auditing.checks_of((table,)),
         op_tags=ON_GPU,
         pool=GPU_POOL,
     )
@@ -208,7 +201,7 @@ def _rewards(contracts: Contracts) -> dg.AssetsDefinition:
                 kinds=("pytorch", "openai", "deltalake"),
             )
         ],
-        check_specs=_checks((RL_REWARDS,)),
+        check_specs=auditing.checks_of((RL_REWARDS,)),
         op_tags=ON_GPU,
         pool=LLM_POOL,
     )
@@ -237,7 +230,7 @@ def _aligned(method: str, contracts: Contracts) -> dg.AssetsDefinition:
                 kinds=_TORCH,
             )
         ],
-        check_specs=_checks((table,)),
+        check_specs=auditing.checks_of((table,)),
         op_tags=ON_GPU,
         pool=GPU_POOL,
     )
@@ -257,7 +250,7 @@ def _ranking_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="log_training",
         specs=[table_spec(ML_TRAINING_LOG, models, "1", kinds=("polars", "deltalake"))],
-        check_specs=_checks((ML_TRAINING_LOG,)),
+        check_specs=auditing.checks_of((ML_TRAINING_LOG,)),
         pool=POOL,
     )
     def log_training(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
@@ -267,7 +260,7 @@ def _ranking_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="rank",
         specs=[table_spec(ML_RANKINGS, models, rankings.RANKINGS_VERSION, kinds=_TORCH)],
-        check_specs=_checks((ML_RANKINGS,)),
+        check_specs=auditing.checks_of((ML_RANKINGS,)),
         op_tags=ON_GPU,
         pool=GPU_POOL,
     )
@@ -286,7 +279,7 @@ def _ranking_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 kinds=("openai", "deltalake"),
             )
         ],
-        check_specs=_checks((LLM_RANKINGS,)),
+        check_specs=auditing.checks_of((LLM_RANKINGS,)),
         pool=LLM_POOL,
     )
     def rerank(context: dg.AssetExecutionContext, warehouse: WarehouseResource, llm: LlmResource):
@@ -307,7 +300,7 @@ def _evaluation_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
             table_spec(table, [ML_RANKINGS.name, LLM_RANKINGS.name, CORE_MOVIES.name], PROTOCOLS_VERSION, ON_NEW_INPUTS)
             for table in (EVAL_RANKING, EVAL_RANKING_TESTS)
         ],
-        check_specs=_checks((EVAL_RANKING, EVAL_RANKING_TESTS)),
+        check_specs=auditing.checks_of((EVAL_RANKING, EVAL_RANKING_TESTS)),
         pool=POOL,
     )
     def evaluate_ranking(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
@@ -319,7 +312,7 @@ def _evaluation_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name="evaluate_hallucination",
         specs=[table_spec(EVAL_HALLUCINATION, [LLM_RANKINGS.name], RERANKING_VERSION, ON_NEW_INPUTS)],
-        check_specs=_checks((EVAL_HALLUCINATION,)),
+        check_specs=auditing.checks_of((EVAL_HALLUCINATION,)),
         pool=POOL,
     )
     def evaluate_hallucination(context: dg.AssetExecutionContext, warehouse: WarehouseResource):
@@ -346,7 +339,7 @@ def _evaluation_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
                 kinds=("html", "deltalake"),
             )
         ],
-        check_specs=_checks((REPORT_RETRIEVAL,)),
+        check_specs=auditing.checks_of((REPORT_RETRIEVAL,)),
         pool=POOL,
     )
     def report_on_retrieval(context: dg.AssetExecutionContext, warehouse: WarehouseResource):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-PAD = -1
+from models.data import PAD
 
 
 class Pairs(NamedTuple):

@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-PAD = -1
+from models.data import PAD
+
 ITEMS = pa.list_(pa.int32())
 DRAWS = pa.schema(
     [

@@ -173,6 +173,11 @@ def load_model(folder: Path, vectors: np.ndarray | Tensor | None = None, device:
     return model.to(device).eval()
 
 
+def device_of(name: str) -> str:
+    """Where a model is loaded to: `auto` is the GPU where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
 def as_tensor(vectors: np.ndarray | Tensor | None) -> Tensor | None:
     """Vectors of a file, read into memory."""
     return torch.from_numpy(np.array(vectors)) if isinstance(vectors, np.ndarray) else vectors

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from models.weights import sha256
 
-# As `models.retriever.PAD`: not imported, so that reading data needs no model.
+# Padding in item tensors. It stands here and not with the models, so that reading data needs none.
 PAD = -1
 
 Ints = NDArray[np.int64]

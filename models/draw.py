@@ -28,7 +28,7 @@ from models.candidate_sets import (
     some_turns,
     write_rows,
 )
-from models.checkpoint import ITEMS, WEIGHTS, CheckpointError, load_model
+from models.checkpoint import ITEMS, WEIGHTS, CheckpointError, device_of, load_model
 from models.checkpoint import read_config as read_model_config
 from models.config import ConfigError, read_file, section_of
 from models.data import open_folder, read_movie_ids
@@ -180,11 +180,6 @@ def load_policy(model: Path, data: Path, device: str) -> Retriever:
 def load_config(model: Path) -> RetrieverConfig:
     """Configuration of the retriever of a finished model folder. Raises CheckpointError."""
     return RetrieverConfig.of(read_model_config(model)["model"])
-
-
-def device_of(name: str) -> str:
-    """`auto`: the GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

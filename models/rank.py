@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import baselines, negatives
-from models.checkpoint import ITEMS, CheckpointError, load_model
+from models.checkpoint import ITEMS, CheckpointError, device_of, load_model
 from models.checkpoint import read_config as read_model_config
 from models.config import ConfigError, read_file, section_of
 from models.data import DataError, open_folder, read_movie_ids
@@ -469,11 +469,6 @@ class ModelScorer:
         whole = torch.full((len(read), self._items), -torch.inf, device=self._device)
         whole[:, self._here] = scores[:, self._known]
         return whole
-
-
-def device_of(name: str) -> str:
-    """`auto`: the GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 # -- writing -----------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from assets.build import reranking
-from assets.build.files import FILES_FOLDER
+from assets.build.files import FILES_FOLDER, digest_of
 from assets.build.launching import Launch
 from assets.build.scales import Scale
-from assets.build.tables import Built, Tell, latest_or_empty, published_or_empty
+from assets.build.tables import Built, Tell, as_one, latest_or_empty, published_or_empty
 from assets.build.training import DIALOGUES, retriever_frame, run_counts, trained, training_data
 from pipelines.reranking.rewards import named_draws
 from warehouse.store import Warehouse
@@ -57,8 +57,7 @@ def _drawn(warehouse: Warehouse, policy: Mapping[str, Any], scale: Scale, tell: 
         "max_turns": scale.rl.turns,
         "max_rounds": scale.rl.rounds,
     }
-    stated = json.dumps([DRAWS_VERSION, policy["model_id"], manifest["data_hash"], asked], sort_keys=True)
-    digest = hashlib.sha256(stated.encode()).hexdigest()[:16]
+    digest = digest_of([DRAWS_VERSION, policy["model_id"], manifest["data_hash"], asked])
     folder = warehouse.root / FILES_FOLDER / RL_REWARDS.name / digest
     out = folder / "draws.parquet"
     if not out.exists():
@@ -168,16 +167,7 @@ def build_reranked(
 
 def _added(before: Built, after: Built) -> Built:
     """Two builds of one table as one: the last version, and the counts of both."""
-    (old,), (new,) = before.commits, after.commits
     counts = dict(before.counts)
     for name, number in after.counts.items():
         counts[name] = number if name == "rows" else counts.get(name, 0) + number
-    commit = type(new)(
-        new.table,
-        new.version,
-        new.rows,
-        old.rows_upserted + new.rows_upserted,
-        old.rows_deleted + new.rows_deleted,
-        old.changed or new.changed,
-    )
-    return Built((commit,), counts)
+    return Built((as_one([*before.commits, *after.commits]),), counts)

@@ -8,6 +8,7 @@ SHA-256, and whoever reads one compares it first. Does not belong here: what is 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from warehouse.store import StoreError
 
@@ -45,6 +47,11 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(stated: Any) -> str:
+    """Sixteen digits for what something follows from, as JSON: the name of its folder where the content is not known beforehand."""
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def address(hashes: Mapping[str, str]) -> str:

@@ -6,7 +6,6 @@ again. Does not belong here: how it is made (models/rank.py), figures (ranking_e
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.build.files import FILES_FOLDER
+from assets.build.files import FILES_FOLDER, digest_of
 from assets.build.launching import Launch
-from assets.build.tables import Built, Tell, published_metadata
+from assets.build.tables import Built, Tell, as_one, published_metadata, unchanged
 from warehouse.store import Commit, Warehouse
 from warehouse.tables.ranking_evaluation import BASELINES
 from warehouse.tables.retrieval import ML_RANKINGS
@@ -63,7 +62,7 @@ def baseline_runs(data: Path, split: str = "test") -> list[RankRun]:
 def output(warehouse: Warehouse, run: RankRun) -> Path:
     """Where the ranking of `run` lies, or will. Raises OSError or ValueError when the folder has no manifest."""
     stated = [RANKINGS_VERSION, run.system, run.model_id, run.seed, run.split, _manifest(run)["data_hash"]]
-    digest = hashlib.sha256(json.dumps(stated).encode()).hexdigest()[:16]
+    digest = digest_of(stated)
     return warehouse.root / FILES_FOLDER / ML_RANKINGS.name / digest / "rankings.parquet"
 
 
@@ -120,11 +119,8 @@ def build_rankings(warehouse: Warehouse, runs: Sequence[RankRun], full: bool, te
     if not commits:
         if version is None:
             return Built((warehouse.write(ML_RANKINGS, ML_RANKINGS.empty()),), counts)
-        there = warehouse.rows(ML_RANKINGS.name, version)
-        commits = [Commit(ML_RANKINGS.name, version, there, 0, 0, changed=False)]
-    upserted, deleted = sum(each.rows_upserted for each in commits), sum(each.rows_deleted for each in commits)
-    last = commits[-1]
-    whole = Commit(last.table, last.version, last.rows, upserted, deleted, any(each.changed for each in commits))
+        commits = [unchanged(warehouse, ML_RANKINGS, version)]
+    whole = as_one(commits)
     return Built((whole,), {**counts, "rows": whole.rows})
 
 

@@ -14,11 +14,11 @@ import polars as pl
 from assets.build.embeddings import embedded
 from assets.build.files import FileError, checked
 from assets.build.item_index import open_item_index
-from assets.build.tables import published_or_empty
+from assets.build.training import retriever_rows
 from pipelines.retrieval.titles import FILM_COLUMNS, FoundTitle, find_titles, labelled
 from warehouse.store import Warehouse
 from warehouse.tables.corpus import CORE_MOVIES
-from warehouse.tables.retrieval import ML_ITEM_EMBEDDINGS, RETRIEVERS, RL_RETRIEVERS
+from warehouse.tables.retrieval import ML_ITEM_EMBEDDINGS
 
 # What --retriever calls the index.
 BY_TEXT = "text"
@@ -157,8 +157,7 @@ def _by_likeness(
 
 def _chosen(warehouse: Warehouse, retriever: str | None, dataset: str | None) -> dict[str, Any] | None:
     """The row of the retriever to ask; None when none is trained and nobody asked for one."""
-    tables = (*RETRIEVERS.values(), *RL_RETRIEVERS.values())
-    rows = pl.concat([published_or_empty(warehouse, table) for table in tables])
+    rows = retriever_rows(warehouse)
     is_wanted = pl.col("arch") == DEFAULT_ARCH
     if retriever is None:
         is_wanted &= pl.col("stage") != "rl"

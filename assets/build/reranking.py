@@ -10,7 +10,7 @@ import polars as pl
 
 from assets.build.mentions import FILM_COLUMNS as NAME_COLUMNS
 from assets.build.mentions import gazetteer_of
-from assets.build.tables import Built, Tell, latest_or_empty, published_or_empty
+from assets.build.tables import Built, Tell, latest_metadata, latest_or_empty, published_or_empty
 from pipelines.evaluation.hallucination import hallucination
 from pipelines.mentions.lookup import look_up, prepare
 from pipelines.preferences.rows import with_hash
@@ -84,7 +84,7 @@ def build_llm_rankings(
     are asked by the next run. Where nothing has changed since the rows were made nothing is done unless `full`. Without a `gateway` nothing is made.
     """
     stored = _in_rec_turns(warehouse, latest_or_empty(warehouse, LLM_RANKINGS))
-    notes = _notes(warehouse, LLM_RANKINGS.name)
+    notes = {_MADE_FROM: {}, **(latest_metadata(warehouse, LLM_RANKINGS.name) or {})}
     name = f"{system} {seed}"
     if gateway is None:
         tell(
@@ -297,17 +297,6 @@ def _warn(counts: Mapping[str, float], tell: Tell) -> None:
         tell(
             f"warning: {without:,.0f} of {settled:,.0f} answers name no candidate; look at the lines and their reasons"
         )
-
-
-def _notes(warehouse: Warehouse, name: str) -> dict[str, Any]:
-    """What was noted with the newest version of a table."""
-    import json
-
-    version = warehouse.latest(name)
-    if version is None:
-        return {_MADE_FROM: {}}
-    noted = json.loads(warehouse.history(name).filter(pl.col("version") == version)["metadata"].item() or "{}")
-    return {_MADE_FROM: {}, **noted}
 
 
 def _in_rec_turns(warehouse: Warehouse, rows: pl.DataFrame) -> pl.DataFrame:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from assets.build.tables import Built, Tell, published_or_empty
+from assets.build.tables import Built, Tell, as_one, published_or_empty, unchanged
 from pipelines.interactions.films import content_hash, film_ids
 from pipelines.interactions.read import READER_VERSION, RatingsRead, read_ratings
 from pipelines.interactions.releases import RELEASES, RatingFile, rating_files
@@ -173,11 +173,5 @@ def _as_one(warehouse: Warehouse, commits: Sequence[Commit]) -> Commit:
     if not commits:
         version = warehouse.latest(CORE_SESSIONS.name)
         assert version is not None
-        rows = warehouse.scan(CORE_SESSIONS.name, version=version).select(pl.len()).collect().item()
-        return Commit(CORE_SESSIONS.name, version, rows, 0, 0, changed=False)
-    return replace(
-        commits[-1],
-        rows_upserted=sum(commit.rows_upserted for commit in commits),
-        rows_deleted=sum(commit.rows_deleted for commit in commits),
-        changed=any(commit.changed for commit in commits),
-    )
+        return unchanged(warehouse, CORE_SESSIONS, version)
+    return as_one(commits)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -45,14 +45,37 @@ def published_or_empty(
 
 def published_metadata(warehouse: Warehouse, name: str) -> dict[str, Any] | None:
     """What was noted with the published version of a table; None when nothing is published."""
-    version = warehouse.published(name)
+    return _metadata(warehouse, name, warehouse.published(name))
+
+
+def latest_metadata(warehouse: Warehouse, name: str) -> dict[str, Any] | None:
+    """What was noted with the newest version of a table, published or not; None when it was never written."""
+    return _metadata(warehouse, name, warehouse.latest(name))
+
+
+def _metadata(warehouse: Warehouse, name: str, version: int | None) -> dict[str, Any] | None:
     if version is None:
         return None
-    return json.loads(warehouse.history(name).filter(pl.col("version") == version)["metadata"].item())
+    return json.loads(warehouse.history(name).filter(pl.col("version") == version)["metadata"].item() or "{}")
+
+
+def as_one(commits: Sequence[Commit]) -> Commit:
+    """Commits of one table, one after the other, as publishing takes them: the last version, and what all of them changed."""
+    return replace(
+        commits[-1],
+        rows_upserted=sum(commit.rows_upserted for commit in commits),
+        rows_deleted=sum(commit.rows_deleted for commit in commits),
+        changed=any(commit.changed for commit in commits),
+    )
+
+
+def unchanged(warehouse: Warehouse, table: Table, version: int) -> Commit:
+    """A version of `table` that is there, as a commit that changed nothing."""
+    return Commit(table.name, version, warehouse.rows(table.name, version), 0, 0, changed=False)
 
 
 def kept(warehouse: Warehouse, table: Table) -> Commit:
     """The published version of `table`, as a commit that changed nothing."""
     version = warehouse.published(table.name)
     assert version is not None
-    return Commit(table.name, version, warehouse.rows(table.name), 0, 0, changed=False)
+    return unchanged(warehouse, table, version)

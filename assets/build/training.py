@@ -7,7 +7,6 @@ Does not belong here: how a model is trained (models/), what is trained at which
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.build.files import FILES_FOLDER, FileError, sha256_of
+from assets.build.files import FILES_FOLDER, FileError, digest_of, sha256_of
 from assets.build.launching import Launch
 from assets.build.rankings import RankRun, baseline_runs, build_rankings, make_rankings
 from assets.build.scales import Scale, Stage
@@ -37,8 +36,7 @@ def run_id(config: Mapping[str, Any], data_hash: str, inputs: Sequence[str | Non
     stated = {key: value for key, value in config.items() if key not in ("data", "out", "init_from")}
     if "rl" in stated:
         stated["rl"] = {key: value for key, value in stated["rl"].items() if key != "rewards"}
-    text = json.dumps([TRAINING_VERSION, data_hash, list(inputs), stated], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of([TRAINING_VERSION, data_hash, list(inputs), stated])
 
 
 def release_of(warehouse: Warehouse, scale: Scale) -> tuple[str, str] | None:
@@ -46,14 +44,16 @@ def release_of(warehouse: Warehouse, scale: Scale) -> tuple[str, str] | None:
 
     Sessions need times; a release without them is split by leaving one out.
     """
+    settings = release_settings(warehouse)
+    return next(((release, settings[release]) for release in scale.releases if release in settings), None)
+
+
+def release_settings(warehouse: Warehouse) -> dict[str, str]:
+    """How each release of core_sessions is split: into sessions, or by leaving one out where it states no times."""
     if warehouse.published(CORE_SESSIONS.name) is None:
-        return None
-    rows = warehouse.scan(CORE_SESSIONS.name)
-    has_times = dict(rows.group_by("release").agg(pl.col("rated_at").is_not_null().any()).collect().iter_rows())
-    for release in scale.releases:
-        if release in has_times:
-            return release, "sessions" if has_times[release] else "leave_one_out"
-    return None
+        return {}
+    has_times = warehouse.scan(CORE_SESSIONS.name).group_by("release").agg(pl.col("rated_at").is_not_null().any())
+    return {release: "sessions" if timed else "leave_one_out" for release, timed in has_times.collect().iter_rows()}
 
 
 def training_data(

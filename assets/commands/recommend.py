@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from assets.commands.options import with_folders
+from assets.commands.showing import show
 from assets.settings import Settings
 
 
@@ -26,7 +27,6 @@ def recommend(
     """Recommend films. WISH is titles separated by ';' ("Heat (1995); Ronin"), one title, or a description."""
     from assets.build.recommending import CannotRecommend
     from assets.build.recommending import recommend as answer
-    from assets.cli import _show
     from models.checkpoint import CheckpointError
     from models.data import DataError
     from models.encoders import EncoderError
@@ -51,4 +51,4 @@ def recommend(
         raise click.ClickException(str(error)) from error
     for note in found.notes:
         click.secho(note, err=True, dim=True)
-    _show(found.films.drop("movie_id") if style == "table" else found.films, style)
+    show(found.films.drop("movie_id") if style == "table" else found.films, style)

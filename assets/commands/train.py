@@ -109,24 +109,18 @@ def _set(config: dict, change: str) -> None:
 
 def _from_warehouse(settings: Settings, name: str, tell: Callable[[str], None]) -> Path:
     """The folder of training files of a release, or of the dialogues, that the warehouse holds."""
-    import polars as pl
 
     from assets.build.scales import scales
-    from assets.build.training import DIALOGUES, training_data
-    from warehouse.store import NoSuchTable, Warehouse
-    from warehouse.tables.interactions import CORE_SESSIONS
+    from assets.build.training import DIALOGUES, release_settings, training_data
+    from warehouse.store import Warehouse
 
     warehouse, scale = Warehouse(settings.warehouse), scales()[scale_name()]
     if name == DIALOGUES:
         return training_data(warehouse, DIALOGUES, DIALOGUES, scale, tell)[0]
-    try:
-        rows = warehouse.scan(CORE_SESSIONS.name)
-    except NoSuchTable:
-        rows = CORE_SESSIONS.empty().lazy()
-    has_times = dict(rows.group_by("release").agg(pl.col("rated_at").is_not_null().any()).collect().iter_rows())
-    if name not in has_times:
-        known = ", ".join([*sorted(has_times), DIALOGUES])
+    settings_of = release_settings(warehouse)
+    if name not in settings_of:
+        known = ", ".join([*sorted(settings_of), DIALOGUES])
         raise click.BadParameter(
             f"{name!r} is neither a folder nor in the warehouse, which has: {known}", param_hint="--data"
         )
-    return training_data(warehouse, name, "sessions" if has_times[name] else "leave_one_out", scale, tell)[0]
+    return training_data(warehouse, name, settings_of[name], scale, tell)[0]

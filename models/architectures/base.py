@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from models.architectures.layers import initialise
 from models.architectures.packing import Packing
+from models.data import PAD
 
-PAD = -1
 FEATURES = ("id", "text", "text+id")
 SCORINGS = ("tied", "projected")
 NORMS = ("post", "pre")

@@ -184,6 +184,11 @@ def flag(name: str, sql: str, *needs: str) -> Derived:
     return Derived(name, f"CAST(({sql}) AS INTEGER)", needs)
 
 
+def all_true(name: str, flag: str, meaning: str) -> Expectation:
+    """Every row has 1 in the derived column `flag`."""
+    return Expectation(name, "expect_column_values_to_be_in_set", {"column": flag, "value_set": [1]}, "ERROR", meaning)
+
+
 def share(name: str, flag: str, minimum: Any, meaning: str, maximum: Any = None) -> Expectation:
     return Expectation(
         name,

@@ -13,9 +13,6 @@ from warehouse.tables.titles import STRINGS
 
 GROUP = "interactions"
 
-# What each setting is called in the tables that follow; the dataset names of dialogues are in `dialogues.DATASETS`.
-LEAVE_ONE_OUT_SPLITS = SPLITS
-
 CORE_SESSIONS = Table(
     name="core_sessions",
     meaning="Ratings of MovieLens releases as sessions: one row a rating, in order of time, with two ways to split them.",

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from warehouse.quality.suite import Expectation, Suite, contract_suite, flag, share
+from warehouse.quality.suite import Suite, all_true, contract_suite, flag, share
 from warehouse.tables.interactions import CORE_REC_TURNS, CORE_SESSIONS, META_SESSION_FILES
-
-
-def _all_true(name: str, column: str, meaning: str) -> Expectation:
-    """Every row has 1 in the derived column."""
-    return Expectation(
-        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": [1]}, "ERROR", meaning
-    )
-
 
 SESSIONS = contract_suite(
     CORE_SESSIONS,
@@ -39,9 +31,9 @@ SESSIONS = contract_suite(
 
 FILES = contract_suite(
     META_SESSION_FILES,
-    _all_true("books_balance", "is_balanced", "Rows in the file = rows kept + rows rejected."),
-    _all_true("corpus_within_items", "is_within", "Films in the corpus are among those of the file."),
-    _all_true(
+    all_true("books_balance", "is_balanced", "Rows in the file = rows kept + rows rejected."),
+    all_true("corpus_within_items", "is_within", "Films in the corpus are among those of the file."),
+    all_true(
         "rejects_are_shown", "are_rejects_shown", "The first twenty of the rejected rows are shown, or all of fewer."
     ),
     share("few_rejects", "is_clean", 0.5, "At least half of the files have no rejected row."),
@@ -57,11 +49,11 @@ FILES = contract_suite(
 
 REC_TURNS = contract_suite(
     CORE_REC_TURNS,
-    _all_true("has_label", "is_labelled", "A turn names a film."),
-    _all_true("labels_differ", "are_labels_different", "No film is a label of a turn twice."),
-    _all_true("history_differs", "is_history_different", "No film stands in a history twice."),
-    _all_true("repeats_are_marked", "are_repeats_right", "A label is marked as a repeat where it is in the history."),
-    _all_true(
+    all_true("has_label", "is_labelled", "A turn names a film."),
+    all_true("labels_differ", "are_labels_different", "No film is a label of a turn twice."),
+    all_true("history_differs", "is_history_different", "No film stands in a history twice."),
+    all_true("repeats_are_marked", "are_repeats_right", "A label is marked as a repeat where it is in the history."),
+    all_true(
         "last_is_in_history",
         "is_last_right",
         "The film mentioned last is in the history; there is none where the history is empty.",

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from warehouse.quality.suite import Derived, Expectation, Suite, contract_suite, flag, share
+from warehouse.quality.suite import Derived, Suite, all_true, contract_suite, flag, share
 from warehouse.tables.preferences import DIMENSIONS, EVAL_PREFERENCES, PREF_PAIRS
 
 _KNOWN_DIMENSIONS = ", ".join(f"'{name}'" for name in DIMENSIONS)
 
-
-def _all_true(name: str, column: str, meaning: str) -> Expectation:
-    """Every row has 1 in the derived column."""
-    return Expectation(
-        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": [1]}, "ERROR", meaning
-    )
-
-
 PAIRS = contract_suite(
     PREF_PAIRS,
-    _all_true(
+    all_true(
         "answers_differ", "do_answers_differ", "The better answer is another one than the worse, blanks and case aside."
     ),
-    _all_true("answers_have_text", "have_answers_text", "Both answers say something."),
-    _all_true(
+    all_true("answers_have_text", "have_answers_text", "Both answers say something."),
+    all_true(
         "dimensions_known",
         "are_dimensions_known",
         "A pair names one or more of CHARM's four dimensions, and nothing else.",
     ),
-    _all_true("context_has_user", "has_context_user", "The seeker has spoken before the answer."),
-    _all_true("model_is_named", "is_model_named", "Who wrote the answers is stated where a model did."),
-    _all_true("duplicate_of_another", "is_duplicate_of_another", "No pair is its own near-duplicate."),
+    all_true("context_has_user", "has_context_user", "The seeker has spoken before the answer."),
+    all_true("model_is_named", "is_model_named", "Who wrote the answers is stated where a model did."),
+    all_true("duplicate_of_another", "is_duplicate_of_another", "No pair is its own near-duplicate."),
     share("context_ends_with_user", "ends_with_user", 1, "Contexts end with the seeker, as chat templates want it."),
     share("few_duplicates", "is_duplicate", None, "Few pairs nearly repeat another one.", maximum=0.3),
     share(
@@ -72,8 +64,8 @@ PAIRS = contract_suite(
 
 EVAL = contract_suite(
     EVAL_PREFERENCES,
-    _all_true("interval_is_ordered", "is_ordered", "An interval has two ends, the lower one first."),
-    _all_true("shares_are_shares", "is_share", "Shares and accuracies lie between 0 and 1."),
+    all_true("interval_is_ordered", "is_ordered", "An interval has two ends, the lower one first."),
+    all_true("shares_are_shares", "is_share", "Shares and accuracies lie between 0 and 1."),
     derived=(
         flag(
             "is_ordered",

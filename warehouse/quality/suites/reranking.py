@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from warehouse.quality.suite import Expectation, Suite, contract_suite, flag, share
+from warehouse.quality.suite import Suite, all_true, contract_suite, flag, share
 from warehouse.tables.reranking import EVAL_HALLUCINATION, LINE_KINDS, LLM_RANKINGS, RL_REWARDS
 
 _KINDS = ", ".join(f"'{kind}'" for kind in LINE_KINDS)
 _OF_CANDIDATES = "('candidate', 'repeated')"
 
-
-def _all_true(name: str, column: str, meaning: str) -> Expectation:
-    """Every row has 1 in the derived column."""
-    return Expectation(
-        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": [1]}, "ERROR", meaning
-    )
-
-
 RANKINGS = contract_suite(
     LLM_RANKINGS,
-    _all_true("ranked_are_candidates", "are_ranked_candidates", "The model ranks candidates, and each of them once."),
-    _all_true("candidates_differ", "are_candidates_different", "No film is shown twice in a list."),
-    _all_true(
+    all_true("ranked_are_candidates", "are_ranked_candidates", "The model ranks candidates, and each of them once."),
+    all_true("candidates_differ", "are_candidates_different", "No film is shown twice in a list."),
+    all_true(
         "lines_have_known_kinds", "have_lines_kinds", f"A line is one of: {', '.join(LINE_KINDS)}; and says why it is."
     ),
-    _all_true(
+    all_true(
         "ranked_follow_lines", "is_ranked_as_lines", "The films ranked are those of the candidate lines, in order."
     ),
-    _all_true("outcome_is_told", "is_outcome_told", "Where no candidate is ranked the row says why."),
-    _all_true("stand_in_is_marked", "is_stand_in_marked", "What the stand-in ranked is marked as its own."),
+    all_true("outcome_is_told", "is_outcome_told", "Where no candidate is ranked the row says why."),
+    all_true("stand_in_is_marked", "is_stand_in_marked", "What the stand-in ranked is marked as its own."),
     share("few_without_list", "has_no_list", None, "Few answers name no candidate at all.", maximum=0.2),
     share("most_candidates_ranked", "is_mostly_ranked", 0.5, "Most answers rank half of the candidates or more."),
     derived=(
@@ -67,16 +59,16 @@ RANKINGS = contract_suite(
 
 REWARDS = contract_suite(
     RL_REWARDS,
-    _all_true(
+    all_true(
         "no_reward_without_label", "is_zero_without_label", "A set without a label has reward 0, and nobody was asked."
     ),
-    _all_true(
+    all_true(
         "reward_goes_with_rank",
         "is_reward_ranked",
         "There is a reward where a label was ranked within the set's size, and nowhere else.",
     ),
-    _all_true("candidates_differ", "are_candidates_different", "No film is drawn twice for a set."),
-    _all_true("stand_in_is_marked", "is_stand_in_marked", "What the stand-in ranked is marked as its own."),
+    all_true("candidates_differ", "are_candidates_different", "No film is drawn twice for a set."),
+    all_true("stand_in_is_marked", "is_stand_in_marked", "What the stand-in ranked is marked as its own."),
     share(
         "few_without_list",
         "has_no_list",
@@ -118,9 +110,9 @@ REWARDS = contract_suite(
 
 HALLUCINATION = contract_suite(
     EVAL_HALLUCINATION,
-    _all_true("interval_is_ordered", "is_ordered", "An interval has two ends, about its share."),
-    _all_true("lines_within_all", "is_part", "Lines of a kind are some of all lines, and their share is just that."),
-    _all_true("stand_in_is_marked", "is_stand_in_marked", "Figures of the stand-in are marked as its own."),
+    all_true("interval_is_ordered", "is_ordered", "An interval has two ends, about its share."),
+    all_true("lines_within_all", "is_part", "Lines of a kind are some of all lines, and their share is just that."),
+    all_true("stand_in_is_marked", "is_stand_in_marked", "Figures of the stand-in are marked as its own."),
     derived=(
         flag(
             "is_ordered",

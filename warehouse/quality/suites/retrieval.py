@@ -5,23 +5,15 @@ They may be empty: a warehouse of catalogues alone, where nobody rated or talked
 
 from __future__ import annotations
 
-from warehouse.quality.suite import Expectation, Suite, contract_suite, flag, share
+from warehouse.quality.suite import Expectation, Suite, all_true, contract_suite, flag, share
 from warehouse.tables.retrieval import ML_ITEM_EMBEDDINGS, ML_ITEM_INDEX
-
-
-def _all_true(name: str, column: str, meaning: str) -> Expectation:
-    """Every row has 1 in the derived column."""
-    return Expectation(
-        name, "expect_column_values_to_be_in_set", {"column": column, "value_set": [1]}, "ERROR", meaning
-    )
-
 
 EMBEDDINGS = contract_suite(
     ML_ITEM_EMBEDDINGS,
-    _all_true(
+    all_true(
         "vector_has_length_one", "is_unit", "Vectors have length one, to a thousandth; none holds what is no number."
     ),
-    _all_true("dimensions_agree", "is_of_equal_size", "All vectors of an encoder have equally many dimensions."),
+    all_true("dimensions_agree", "is_of_equal_size", "All vectors of an encoder have equally many dimensions."),
     share("few_are_cut", "is_cut_short", None, "Few texts are longer than the encoder reads.", maximum=0.2),
     share(
         "few_films_share_a_vector",
@@ -56,8 +48,8 @@ EMBEDDINGS = contract_suite(
 
 INDEX = contract_suite(
     ML_ITEM_INDEX,
-    _all_true("files_are_together", "are_together", "Index and ids lie in one folder, which was written as a whole."),
-    _all_true("exact_where_flat", "is_exact", "A flat index finds all that exact search finds, but for ties."),
+    all_true("files_are_together", "are_together", "Index and ids lie in one folder, which was written as a whole."),
+    all_true("exact_where_flat", "is_exact", "A flat index finds all that exact search finds, but for ties."),
     Expectation(
         "recall",
         "expect_column_min_to_be_between",
