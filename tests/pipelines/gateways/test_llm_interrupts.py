@@ -134,8 +134,9 @@ def test_a_second_ctrl_c_does_not_wait_for_calls_under_way(children: Any, path: 
         assert "KeyboardInterrupt" in child.communicate()[1]
         with LlmCache(path) as cache:
             outcomes = LLM_CALLS.check(cache.calls())["outcome"].to_list()
+    # Calls that set out side by side may arrive in another order than they set out in.
     assert outcomes.count("answered") == 20
-    assert set(outcomes[20:]) == {"cancelled"}
+    assert set(outcomes) == {"answered", "cancelled"}
 
 
 def test_calls_that_outlast_the_grace_are_given_up(path: Path, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
