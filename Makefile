@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACK := data/sources
+# Tests of one file share what they have built; tests/conftest.py says which files come first.
+WORKERS := -n auto --dist loadfile --no-loadscope-reorder
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
@@ -35,7 +37,7 @@ ui: $(STAMP) ## the Dagster UI on http://localhost:3000
 	@DAGSTER_HOME=$(CURDIR) $(BIN)/dagster dev --workspace workspace.yaml
 
 test: $(STAMP) ## all tests; those on real catalogues are skipped where there are none
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest $(WORKERS)
 
 lint: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/ruff format --check .
@@ -44,7 +46,7 @@ lint: $(STAMP) ## format, lint, types, import rules
 	@$(BIN)/lint-imports
 
 check: lint ## the same, and the fast tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not real_data"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow and not real_data"
 
 bench: $(STAMP) ## speed and memory, one JSON line each (half an hour)
 	@for each in benchmarks/bench_*.py; do $(BIN)/python $$each || exit 1; done

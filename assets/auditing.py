@@ -26,11 +26,14 @@ _ORDER = (
     "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution",
     "core_dialogues", "core_turns", "core_turn_labels", "core_mention_hints", "core_feedback", "core_dialogue_items",
     "raw_dialogue_rejects", "meta_dialogue_files", "core_item_links", "core_mentions", "anno_validation", "anno_vto", "anno_turns",
-    "anno_strategy", "pref_pairs", "core_sessions", "meta_session_files", "core_rec_turns", "ml_item_embeddings", "ml_item_index",
+    "anno_strategy", "core_sessions", "meta_session_files", "core_rec_turns", "ml_item_embeddings", "ml_item_index",
+    "core_reviews", "meta_review_files", "sim_items", "ml_sim_embeddings", "sim_personas", "sim_tasks", "sim_episodes", "sim_turns",
+    "sim_calls", "pref_ecpo_pairs", "pref_trajectories", "pref_tree_pairs", "pref_pairs",
     "ml_retriever_gru4rec", "ml_retriever_sasrec", "ml_retriever_bert4rec", "ml_retriever_fmlprec", "ml_retriever_lrurec", "rl_rewards",
     "ml_retriever_rar_dpo", "ml_retriever_rar_simpo", "ml_retriever_rar_grpo", "ml_training_log", "ml_rankings", "llm_rankings",
-    "llm_calls", "eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval", "eval_mention_linking", "eval_mention_disagreements", "eval_annotation",
+    "sim_judgements", "llm_calls", "eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval", "eval_mention_linking", "eval_mention_disagreements", "eval_annotation",
     "eval_annotation_disagreements", "eval_preferences",
+    "eval_simulation", "eval_simulator_fidelity", "report_simulation",
 )  # fmt: skip
 
 
@@ -165,10 +168,10 @@ def source_check(table: str, outcome: SourceOutcome) -> dg.AssetCheckResult:
     )
 
 
-def sessions_check(problems: Sequence[str]) -> dg.AssetCheckResult:
-    """Whether the rating files could be read: a warning where a release keeps its last version."""
+def files_check(table: Table, problems: Sequence[str]) -> dg.AssetCheckResult:
+    """Whether the files of `table` could be read: a warning where some keep their last version."""
     return dg.AssetCheckResult(
-        asset_key="core_sessions",
+        asset_key=table.name,
         check_name="readable",
         passed=not problems,
         severity=dg.AssetCheckSeverity.WARN,

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from warehouse.tables.dialogues import DATASETS
+from warehouse.tables.simulation import AGENTS, SIM_DOMAINS
 
 # Downstream of the raw tables everything follows by itself as soon as its inputs are new.
 ON_NEW_INPUTS = dg.AutomationCondition.eager().with_label("as soon as inputs are new")
@@ -30,9 +31,26 @@ ALL_DATASETS = {
     "dagster/asset_partition_range_end": DATASETS[-1],
 }
 
+# Episodes are played domain by domain and agent by agent.
+SIMULATION_PARTITIONS = dg.MultiPartitionsDefinition(
+    {"agent": dg.StaticPartitionsDefinition(list(AGENTS)), "domain": dg.StaticPartitionsDefinition(list(SIM_DOMAINS))}
+)
+
+
+def simulations(agent: str | None = None, domain: str | None = None) -> dict[str, str]:
+    """Tags that make one run cover an agent and a domain; all of them where none is named."""
+    first = {"agent": agent or AGENTS[0], "domain": domain or SIM_DOMAINS[0]}
+    last = {"agent": agent or AGENTS[-1], "domain": domain or SIM_DOMAINS[-1]}
+    return {
+        "dagster/asset_partition_range_start": dg.MultiPartitionKey(first),
+        "dagster/asset_partition_range_end": dg.MultiPartitionKey(last),
+    }
+
+
 REFRESH_JOB = "refresh_corpus"
 CONVERSATIONS_JOB = "refresh_conversations"
 RETRIEVAL_JOB = "train_retrievers"
+SIMULATION_JOB = "simulate_users"
 EVERYTHING_JOB = "build_everything"
 
 refresh_job = dg.define_asset_job(
@@ -60,10 +78,19 @@ retrieval_job = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+simulation_job = dg.define_asset_job(
+    SIMULATION_JOB,
+    selection=dg.AssetSelection.groups("users", "episodes", "judgements")
+    | dg.AssetSelection.assets("llm_calls", "eval_simulation", "eval_simulator_fidelity", "report_simulation"),
+    description="Reads reviews, infers personas, plays conversations of simulated users with the agents, makes pairs of them, judges, evaluates and reports.",
+    executor_def=dg.in_process_executor,
+)
+
+# A job holds assets of one partitioning only: what is simulated has its own.
 everything_job = dg.define_asset_job(
     EVERYTHING_JOB,
-    selection=dg.AssetSelection.all(),
-    description="The corpus, the conversations, the retrievers, and their evaluations.",
+    selection=dg.AssetSelection.all() - dg.AssetSelection.groups("episodes"),
+    description="The corpus, the conversations, the retrievers, and their evaluations. What is simulated is made by simulate_users.",
     executor_def=dg.in_process_executor,
 )
 
@@ -84,6 +111,17 @@ weekly_training = dg.ScheduleDefinition(
     execution_timezone="UTC",
     description="On Sundays at 8:00 UTC: only runs whose data or configuration changed are trained again.",
 )
+
+
+@dg.schedule(
+    name="weekly_simulation",
+    job_name=SIMULATION_JOB,
+    cron_schedule="0 10 * * 0",
+    execution_timezone="UTC",
+    description="On Sundays at 10:00 UTC, all domains and agents: only what is new is played.",
+)
+def weekly_simulation(context: dg.ScheduleEvaluationContext):
+    return dg.RunRequest(tags=simulations())
 
 
 @dg.schedule(

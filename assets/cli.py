@@ -12,10 +12,13 @@ import click
 from assets.commands.annotate import annotate
 from assets.commands.export import export
 from assets.commands.grade import grade
+from assets.commands.grade_episodes import grade_episodes
 from assets.commands.llm import llm
-from assets.commands.options import with_folders
+from assets.commands.options import SCALE, STAND_IN, with_folders
 from assets.commands.recommend import recommend
+from assets.commands.show import show as show_group
 from assets.commands.showing import show
+from assets.commands.simulate import simulate
 from assets.commands.train import train
 from assets.groups import GROUPS, REFRESHED
 from assets.settings import Settings, tmdb_api_key
@@ -59,20 +62,6 @@ def _groups(value: str | None) -> list[str] | None:
             f"{', '.join(unknown) or 'nothing'}: choose among {', '.join(GROUPS)}", param_hint="--only"
         )
     return groups
-
-
-STAND_IN = click.option(
-    "--stand-in",
-    is_flag=True,
-    help="Let the rule-based stand-in answer in place of a language model; what it makes is marked.",
-)
-
-
-SCALE = click.option(
-    "--scale",
-    type=click.Choice(("toy", "cpu", "gpu")),
-    help="How much is trained and asked (assets/build/scales.toml) [MARQUEE_SCALE; cpu].",
-)
 
 
 @main.command()
@@ -234,7 +223,7 @@ def vacuum(settings: Settings, keep_versions: int, keep_days: float) -> None:
     click.echo(f"{len(removed):,} files removed")
 
 
-for each in (annotate, export, grade, llm, recommend, train):
+for each in (annotate, export, grade, grade_episodes, llm, recommend, show_group, simulate, train):
     main.add_command(each)
 
 

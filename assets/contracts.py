@@ -18,11 +18,14 @@ from warehouse.tables import (
     ranking_evaluation,
     reranking,
     retrieval,
+    simulation,
+    simulation_evaluation,
     titles,
 )
 
 _AREAS = (
     titles, corpus, enrichment, dialogues, mentions, llm, annotation, preferences, interactions, retrieval, reranking, ranking_evaluation,
+    simulation, simulation_evaluation,
 )  # fmt: skip
 FIXED = tuple(table for area in _AREAS for table in area.TABLES)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 import polars as pl
 
 from assets.build.tables import Built
-from assets.pictures import BLUE, GREY, RED, bars, drawn
+from assets.pictures import BLUE, GREY, RED, bars, drawn, new_rows, stacked
 from warehouse.store import Warehouse
 from warehouse.tables.annotation import ANNO_TURNS
 from warehouse.tables.dialogues import CORE_TURNS
@@ -16,66 +15,36 @@ from warehouse.tables.llm import LLM_CALLS
 from warehouse.tables.mentions import CORE_MENTIONS, EVAL_MENTION_LINKING
 from warehouse.tables.preferences import PREF_PAIRS
 
-_MARKS = (BLUE, RED, GREY, "#7a9a3a", "#8a6bb0")
-
-
-def _new_rows(warehouse: Warehouse, built: Built, name: str) -> pl.LazyFrame | None:
-    """Rows of the version that was just made; None when nothing in it is new."""
-    commit = next((commit for commit in built.commits if commit.table == name), None)
-    if commit is None or not commit.changed or not commit.rows:
-        return None
-    return warehouse.scan(name, commit.version)
-
-
-def _stacked(counts: pl.DataFrame, row: str, part: str, title: str) -> dg.MarkdownMetadataValue:
-    """Bars of `row`, each made of its `part`s; counts has the columns row, part and len."""
-    rows = counts.group_by(row).agg(pl.col("len").sum()).sort("len")[row].to_list()
-    parts = counts.group_by(part).agg(pl.col("len").sum()).sort("len", descending=True)[part].to_list()
-    shown = {(r[row], r[part]): r["len"] for r in counts.iter_rows(named=True)}
-
-    def draw(axes: Any) -> None:
-        left = [0] * len(rows)
-        for number, name in enumerate(parts):
-            lengths = [shown.get((each, name), 0) for each in rows]
-            axes.barh(rows, lengths, left=left, color=_MARKS[number % len(_MARKS)], label=name)
-            left = [a + b for a, b in zip(left, lengths, strict=True)]
-        axes.set_title(title, loc="left", fontsize=10)
-        axes.tick_params(labelsize=8)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        axes.legend(frameon=False, fontsize=8)
-
-    return drawn(draw, 1.2 + 0.3 * len(rows))
-
 
 def turns(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Turns by dataset and split."""
-    rows = _new_rows(warehouse, built, CORE_TURNS.name)
+    rows = new_rows(warehouse, built, CORE_TURNS.name)
     if rows is None:
         return {}
     counts = rows.group_by("dataset", "split").len().collect()
-    return {"turns by dataset": _stacked(counts, "dataset", "split", "Turns by dataset and split")}
+    return {"turns by dataset": stacked(counts, "dataset", "split", "Turns by dataset and split")}
 
 
 def mentions(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Mentions by how they were found, and what became of them."""
-    rows = _new_rows(warehouse, built, CORE_MENTIONS.name)
+    rows = new_rows(warehouse, built, CORE_MENTIONS.name)
     if rows is None:
         return {}
     fate = (
         pl.when("is_quarantined").then(pl.lit("quarantined")).when(pl.col("movie_id").is_null()).then(pl.lit("no film"))
     )
     counts = rows.group_by("method", fate=fate.otherwise(pl.lit("linked"))).len().collect()
-    return {"mentions by method": _stacked(counts, "method", "fate", "Mentions by method")}
+    return {"mentions by method": stacked(counts, "method", "fate", "Mentions by method")}
 
 
 def annotation(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Who decided the turns, and how often each operation stands."""
-    rows = _new_rows(warehouse, built, ANNO_TURNS.name)
+    rows = new_rows(warehouse, built, ANNO_TURNS.name)
     if rows is None:
         return {}
     stand_in = pl.when("is_stand_in").then(pl.lit("stand-in")).otherwise(pl.col("decided_by").fill_null("open"))
     counts = rows.group_by("dataset", by=stand_in).len().collect()
-    shown = {"turns by who decided": _stacked(counts, "dataset", "by", "Turns by who decided on their operations")}
+    shown = {"turns by who decided": stacked(counts, "dataset", "by", "Turns by who decided on their operations")}
     held = (
         rows.select(operation=pl.col("operations").explode())
         .drop_nulls()
@@ -94,27 +63,27 @@ def annotation(warehouse: Warehouse, built: Built) -> dict[str, Any]:
 
 def pairs(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Pairs by construction and split."""
-    rows = _new_rows(warehouse, built, PREF_PAIRS.name)
+    rows = new_rows(warehouse, built, PREF_PAIRS.name)
     if rows is None:
         return {}
     counts = rows.group_by("construction", "split").len().collect()
     return {
-        "pairs by construction": _stacked(counts, "construction", "split", "Preference pairs by construction and split")
+        "pairs by construction": stacked(counts, "construction", "split", "Preference pairs by construction and split")
     }
 
 
 def calls(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Calls by prompt and outcome."""
-    rows = _new_rows(warehouse, built, LLM_CALLS.name)
+    rows = new_rows(warehouse, built, LLM_CALLS.name)
     if rows is None:
         return {}
     counts = rows.group_by("prompt", "outcome").len().collect()
-    return {"calls by prompt": _stacked(counts, "prompt", "outcome", "Calls by prompt and outcome")}
+    return {"calls by prompt": stacked(counts, "prompt", "outcome", "Calls by prompt and outcome")}
 
 
 def mention_linking(warehouse: Warehouse, built: Built) -> dict[str, Any]:
     """Precision and recall by dataset, truth and method, after the lint, with intervals."""
-    rows = _new_rows(warehouse, built, EVAL_MENTION_LINKING.name)
+    rows = new_rows(warehouse, built, EVAL_MENTION_LINKING.name)
     if rows is None:
         return {}
     label = pl.concat_str("dataset", "truth", "method", separator=" · ")

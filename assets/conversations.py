@@ -51,6 +51,7 @@ from warehouse.tables.mentions import (
 )
 from warehouse.tables.preferences import EVAL_PREFERENCES, PREF_DPO, PREF_GRPO, PREF_KTO, PREF_PAIRS, PREF_REWARD
 from warehouse.tables.reranking import LLM_RANKINGS, RL_REWARDS
+from warehouse.tables.simulation import PREF_ECPO_PAIRS, SIM_CALLS, SIM_JUDGEMENTS, SIM_PERSONAS
 
 # Stages that ask the language model take turns: the rate limit is the endpoint's, not a stage's.
 LLM_POOL = "llm"
@@ -161,9 +162,11 @@ def conversation_assets(
                     CORE_ITEM_LINKS.name,
                     CORE_MOVIES.name,
                     ANNO_VALIDATION.name,
+                    PREF_ECPO_PAIRS.name,
                 ],
                 f"constructions {PAIRS_VERSION}",
-                ON_NEW_INPUTS,
+                # Simulations come once a week, or never: pairs do not wait for them.
+                ON_NEW_INPUTS.ignore(dg.AssetSelection.assets(PREF_ECPO_PAIRS.name)),
                 kinds=("polars", "deltalake", "openai"),
             ),
             *(
@@ -190,9 +193,18 @@ def conversation_assets(
         specs=[
             table_spec(
                 LLM_CALLS,
-                [ANNO_VTO.name, ANNO_STRATEGY.name, PREF_PAIRS.name, LLM_RANKINGS.name, RL_REWARDS.name],
+                [
+                    ANNO_VTO.name,
+                    ANNO_STRATEGY.name,
+                    PREF_PAIRS.name,
+                    LLM_RANKINGS.name,
+                    RL_REWARDS.name,
+                    SIM_PERSONAS.name,
+                    SIM_CALLS.name,
+                    SIM_JUDGEMENTS.name,
+                ],
                 "1",
-                ON_NEW_INPUTS,
+                ON_NEW_INPUTS.ignore(dg.AssetSelection.assets(SIM_PERSONAS.name, SIM_CALLS.name, SIM_JUDGEMENTS.name)),
                 kinds=("deltalake", "sqlite"),
             )
         ],

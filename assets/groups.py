@@ -8,13 +8,18 @@ GROUPS = {
     "core": ("core",),
     "dialogues": ("dialogues",),
     "anno": ("anno", "llm"),
-    "pref": ("pref", "llm"),
     "items": ("interactions", "embeddings"),
+    "sim": ("users", "episodes", "judgements", "llm"),
+    "pref": ("pref", "llm"),
     "retrieval": ("retrieval", "llm"),
     "eval": ("eval",),
 }
 
-# Training and evaluations cost more than everything else and move slowly: full runs and the weekly schedules make them.
-REFRESHED = tuple(name for name in GROUPS if name not in ("retrieval", "eval"))
+# Training, simulations and evaluations cost more than everything else and move slowly: full runs and the weekly schedules make them.
+REFRESHED = tuple(name for name in GROUPS if name not in ("sim", "retrieval", "eval"))
+# By dataset, and by domain and agent. What is partitioned in two ways cannot be made in one run of a job.
 PARTITIONED = {"dialogues", "anno", "pref"}
+SIMULATED = {"episodes"}
+# What has to be there before anything is simulated.
+BEFORE_SIMULATION = {"raw", "meta", "core", "dialogues", "anno", "interactions", "embeddings", "users"}
 EXTERNAL = {"anno_validation"}

@@ -19,6 +19,7 @@ from warehouse.store import Warehouse
 from warehouse.tables.corpus import CORE_MOVIE_LINKS, CORE_MOVIES, EVAL_ENTITY_RESOLUTION
 
 BLUE, GREY, RED = "#3b6fb6", "#b8c0cc", "#c0504d"
+MARKS = (BLUE, RED, GREY, "#7a9a3a", "#8a6bb0", "#c08a2d")
 _BARS_MAX = 25
 
 
@@ -42,6 +43,34 @@ def bars(axes: Any, labels: list[str], values: list[float], title: str, color: s
     axes.set_title(title, loc="left", fontsize=10)
     axes.tick_params(labelsize=8)
     axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def new_rows(warehouse: Warehouse, built: Built, name: str) -> pl.LazyFrame | None:
+    """Rows of the version that was just made; None when nothing in it is new."""
+    commit = next((commit for commit in built.commits if commit.table == name), None)
+    if commit is None or not commit.changed or not commit.rows:
+        return None
+    return warehouse.scan(name, commit.version)
+
+
+def stacked(counts: pl.DataFrame, row: str, part: str, title: str) -> dg.MarkdownMetadataValue:
+    """Bars of `row`, each made of its `part`s; counts has the columns row, part and len."""
+    rows = counts.group_by(row).agg(pl.col("len").sum()).sort("len")[row].to_list()
+    parts = counts.group_by(part).agg(pl.col("len").sum()).sort("len", descending=True)[part].to_list()
+    shown = {(r[row], r[part]): r["len"] for r in counts.iter_rows(named=True)}
+
+    def draw(axes: Any) -> None:
+        left = [0] * len(rows)
+        for number, name in enumerate(parts):
+            lengths = [shown.get((each, name), 0) for each in rows]
+            axes.barh(rows, lengths, left=left, color=MARKS[number % len(MARKS)], label=name)
+            left = [a + b for a, b in zip(left, lengths, strict=True)]
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.legend(frameon=False, fontsize=8)
+
+    return drawn(draw, 1.2 + 0.3 * len(rows))
 
 
 def sources(outcomes: Mapping[str, SourceOutcome]) -> dict[str, Any]:

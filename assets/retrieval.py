@@ -95,7 +95,7 @@ def _item_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
     ):
         with step(context, "make sessions") as teller:
             built = sessions.build_sessions(warehouse.store, sources.path, config.full, teller)
-            yield auditing.sessions_check(built.problems)
+            yield auditing.files_check(CORE_SESSIONS, built.problems)
             yield from publish(warehouse.store, contracts, built, teller)
 
     @dg.multi_asset(

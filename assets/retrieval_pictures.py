@@ -8,11 +8,10 @@ import dagster as dg
 import polars as pl
 
 from assets.build.tables import Built
-from assets.pictures import BLUE, GREY, RED, drawn
+from assets.pictures import BLUE, GREY, MARKS, drawn
 from warehouse.store import Warehouse
 from warehouse.tables.ranking_evaluation import EVAL_RANKING, REPORT_RETRIEVAL
 
-_MARKS = (BLUE, RED, GREY, "#7a9a3a", "#8a6bb0", "#c08a2d")
 _SHOWN = 14
 
 
@@ -31,7 +30,7 @@ def learning(warehouse: Warehouse, built: Built) -> dict[str, Any]:
 
     def draw(axes: Any) -> None:
         for number, (label, (steps, values)) in enumerate(curves.items()):
-            axes.plot(steps, values, color=_MARKS[number % len(_MARKS)], label=label, marker="o", markersize=3)
+            axes.plot(steps, values, color=MARKS[number % len(MARKS)], label=label, marker="o", markersize=3)
         axes.set_title("Validation by step", loc="left", fontsize=10)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=8)

@@ -7,15 +7,17 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import chdir
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from assets.build.plan import mark_complete
-from assets.groups import GROUPS, PARTITIONED, REFRESHED
+from assets.groups import BEFORE_SIMULATION, GROUPS, PARTITIONED, REFRESHED, SIMULATED
 from assets.settings import PROJECT, Settings, stand_in_environment
 from warehouse.store import Warehouse
 
@@ -72,6 +74,19 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
 
     With `has_stand_in`, the stand-in answers in place of a language model while the run lasts.
     """
+    wanted = {name for group in groups or GROUPS for name in GROUPS[group]}
+    is_complete = groups is None or set(REFRESHED) <= set(groups)
+    return run_phases(settings, partial(phases, wanted), {"full": full}, is_complete, has_stand_in)
+
+
+def run_phases(
+    settings: Settings,
+    parts: Callable[[], Sequence[Phase]],
+    config: Mapping[str, Any],
+    is_complete: bool = False,
+    has_stand_in: bool = False,
+) -> int:
+    """Run what `parts` names, with a display; returns the exit code. `is_complete`: whether a refresh would have nothing left to do after it."""
     if has_stand_in:
         from pipelines.gateways.stand_in.server import StandIn
 
@@ -79,7 +94,7 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
         with StandIn() as stand_in:
             os.environ.update(stand_in_environment(stand_in.base_url))
             try:
-                return run_assets(settings, groups, full)
+                return run_phases(settings, parts, config, is_complete)
             finally:
                 os.environ.clear()
                 os.environ.update(before)
@@ -102,8 +117,8 @@ def run_assets(settings: Settings, groups: Sequence[str] | None, full: bool, has
             # dagster.yaml names its folders relative to where it lies.
             home = Path(os.environ.get("DAGSTER_HOME") or PROJECT).absolute()
             with chdir(home):
-                problems = _execute(display, home, settings, groups, full)
-            if not problems and (groups is None or set(REFRESHED) <= set(groups)):
+                problems = _execute(display, home, settings, parts(), config)
+            if not problems and is_complete:
                 mark_complete(settings.warehouse)
     if problems:
         for problem in problems:
@@ -145,25 +160,48 @@ def _is_alive(process: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run: a job, the groups of it that are made, and its partitions. A job can have partitions of one kind only."""
+
+    job: str
+    groups: frozenset[str]
+    tags: Mapping[str, Any]
+
+
+def phases(wanted: Set[str]) -> list[Phase]:
+    """The parts of a run that makes the groups `wanted`: what simulations need, the simulations, and everything else."""
+    from assets.automation import ALL_DATASETS, EVERYTHING_JOB, SIMULATION_JOB, simulations
+
+    def by_dataset(groups: Set[str]) -> list[Phase]:
+        return (
+            [Phase(EVERYTHING_JOB, frozenset(groups), ALL_DATASETS if groups & PARTITIONED else {})] if groups else []
+        )
+
+    if not wanted & SIMULATED:
+        return by_dataset(wanted)
+    return [
+        *by_dataset(wanted & BEFORE_SIMULATION),
+        Phase(SIMULATION_JOB, frozenset(SIMULATED), simulations()),
+        *by_dataset(wanted - BEFORE_SIMULATION - SIMULATED),
+    ]
+
+
 def _execute(
-    display: ConsoleDisplay, home: Path, settings: Settings, groups: Sequence[str] | None, full: bool
+    display: ConsoleDisplay, home: Path, settings: Settings, parts: Sequence[Phase], config: Mapping[str, Any]
 ) -> list[str]:
-    """Run the job; returns what went wrong, in words."""
+    """Run jobs one after the other, until something goes wrong; returns what went wrong, in words.
+
+    `config`: of every step that takes some of its keys.
+    """
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 
-    from assets.automation import ALL_DATASETS, EVERYTHING_JOB
     from assets.definitions import defs
     from assets.progress import DISPLAY
 
     instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home)))
     graph = defs.resolve_asset_graph()
-    wanted = {name for group in groups or GROUPS for name in GROUPS[group]}
-    keys = [key for key in graph.materializable_asset_keys if graph.get(key).group_name in wanted]
-    ops = {
-        "read_sources", "normalise", "link_records", "fuse", "read_dialogues", "link_mentions", "annotate", "make_pairs",
-        "make_sessions", "make_rec_turns", "embed_items", "index_items",
-    }  # fmt: skip
     tags = {
         _STARTED_BY: _COMMAND_LINE,
         _WAREHOUSE: str(settings.warehouse),
@@ -173,20 +211,35 @@ def _execute(
     token = DISPLAY.set(display)
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     try:
-        result = defs.resolve_job_def(EVERYTHING_JOB).execute_in_process(
-            run_config={
-                "ops": {op: {"config": {"full": full}} for op in ops},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-            instance=instance,
-            asset_selection=keys,
-            raise_on_error=False,
-            tags={**tags, **(ALL_DATASETS if wanted & PARTITIONED else {})},
-        )
+        for part in parts:
+            keys = [key for key in graph.materializable_asset_keys if graph.get(key).group_name in part.groups]
+            job = defs.resolve_job_def(part.job)
+            result = job.execute_in_process(
+                run_config={
+                    "ops": _configured(job, config),
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                instance=instance,
+                asset_selection=keys,
+                raise_on_error=False,
+                tags={**tags, **part.tags},
+            )
+            if problems := _problems(result):
+                return problems
     finally:
         DISPLAY.reset(token)
         instance.dispose()
-    return _problems(result)
+    return []
+
+
+def _configured(job: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration of the steps of a job: of `config` the keys that each of them knows."""
+    found = {}
+    for node in job.all_node_defs:
+        fields = getattr(node.config_schema.config_type, "fields", None) or {}
+        if known := {key: value for key, value in config.items() if key in fields}:
+            found[node.name] = {"config": known}
+    return found
 
 
 def _problems(result) -> list[str]:

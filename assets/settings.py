@@ -9,12 +9,15 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast, get_args
 
 from pipelines.gateways.llm.requests import THINKING, Thinking
 from pipelines.gateways.llm.runs import STAND_IN_MODEL
 from pipelines.gateways.llm.settings import OPENAI_URL, LlmSettings, Mode, Price
 from pipelines.retrieval.scope import Scope, ScopeError, scope_of
+
+Split = Literal["hash", "released"]
+SPLITS_BY: tuple[str, ...] = get_args(Split)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -70,6 +73,17 @@ def embed_scope(default: str | int) -> Scope:
         return scope_of(_text("MARQUEE_EMBED") or str(default))
     except ScopeError as error:
         raise SettingsError(f"MARQUEE_EMBED: {error}") from None
+
+
+def simulation_split() -> Split:
+    """How tasks of simulated users are split (MARQUEE_SIMULATION_SPLIT): `hash`, by user, or `released`, as a release states it.
+
+    Raises SettingsError.
+    """
+    text = _text("MARQUEE_SIMULATION_SPLIT") or "hash"
+    if text not in SPLITS_BY:
+        raise SettingsError(f"MARQUEE_SIMULATION_SPLIT must be one of {', '.join(SPLITS_BY)}, not {text[:40]!r}")
+    return cast("Split", text)
 
 
 def tmdb_api_key() -> str | None:

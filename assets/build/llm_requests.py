@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets.build.annotation import usable_mentions
+from assets.build.judging import judging_requests
+from assets.build.personas import persona_requests
 from assets.build.preferences import quality_requests
 from assets.build.reranking import reranking_requests
 from assets.build.scales import scales
@@ -31,4 +33,6 @@ def pending(warehouse: Warehouse) -> dict[str, list[LlmRequest]]:
         "candidates": reranking_requests(
             warehouse, scale.reranking.systems, limit=scale.reranking.turns or None, thinking=llm_thinking()
         ),
+        "personas": persona_requests(warehouse, scale.simulation.users),
+        "judgements": judging_requests(warehouse, scale.simulation.judged),
     }

@@ -15,12 +15,14 @@ from pipelines.preferences.degraded import degraded
 from pipelines.preferences.human import human_pairs
 from pipelines.preferences.questionnaire import questionnaire
 from pipelines.preferences.rows import ROWS
+from pipelines.preferences.simulated import simulated_pairs
 from warehouse.store import Warehouse
 from warehouse.tables.annotation import ANNO_VALIDATION
 from warehouse.tables.corpus import CORE_MOVIES
 from warehouse.tables.dialogues import CORE_DIALOGUES, CORE_FEEDBACK, CORE_MENTION_HINTS, CORE_TURNS
 from warehouse.tables.mentions import CORE_FILM_MENTIONS, CORE_ITEM_LINKS, CORE_MENTIONS
-from warehouse.tables.preferences import PREF_PAIRS
+from warehouse.tables.preferences import PREF_PAIRS, SIMULATION
+from warehouse.tables.simulation import PREF_ECPO_PAIRS, SIM_ITEMS
 
 if TYPE_CHECKING:
     from pipelines.gateways.llm.gateway import LlmGateway
@@ -62,7 +64,7 @@ def _sample(inputs: dict[str, pl.DataFrame]) -> pl.DataFrame:
 def build_pairs(
     warehouse: Warehouse, datasets: Sequence[str], gateway: LlmGateway | None, full: bool, tell: Tell
 ) -> Built:
-    """Make the pairs of some `datasets`: pref_pairs.
+    """Make the pairs of some `datasets`, and those of simulated conversations in any case: pref_pairs.
 
     Pairs that follow from the data are made again where a table that they are made from has another version than noted with the pairs. Without
     a `gateway`, pairs of which a model wrote the answers stay while their turns are as they were.
@@ -75,7 +77,7 @@ def build_pairs(
     state: dict[str, Any] = {table.name: warehouse.published(table.name) for table in _INPUTS}
     state["version"] = PAIRS_VERSION
     counts: dict[str, float] = {"datasets paired": 0}
-    parts = [stored.filter(~pl.col("dataset").is_in(list(datasets))).select(ROWS.names())]
+    parts = [stored.filter(~pl.col("dataset").is_in([*datasets, SIMULATION])).select(ROWS.names())]
     own: dict[str, pl.DataFrame] = {}
     samples: dict[str, pl.DataFrame] = {}
     for dataset in datasets:
@@ -107,8 +109,13 @@ def build_pairs(
             own[dataset] = pl.concat([own[dataset], quality.quality_pairs(run, sample).rows])
     for dataset, drawn in own.items():
         parts += [drawn, human_pairs(people.filter(pl.col("dataset") == dataset), drawn).rows]
+    simulated = simulated_pairs(
+        published_or_empty(warehouse, PREF_ECPO_PAIRS),
+        published_or_empty(warehouse, SIM_ITEMS, ["domain", "item_id", "title"]),
+    )
+    counts["pairs of simulated conversations"] = simulated.height
     tell("looking for near-duplicates")
-    pairs = assemble(parts, dialogues)
+    pairs = assemble(parts, dialogues, simulated)
     counts |= {"pairs": pairs.height, "near-duplicates": pairs["duplicate_of"].count()}
     noted = {"made_from": {**notes, **dict.fromkeys(datasets, state)}}
     return Built((warehouse.write(PREF_PAIRS, pairs, noted),), counts)

@@ -5,12 +5,7 @@ Does not belong here: what the page shows (pipelines/reporting/).
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import polars as pl
-
-from assets.build.files import put
+from assets.build.reports import keep
 from assets.build.tables import Built, Tell, published_or_empty
 from assets.build.training import retriever_rows
 from pipelines.reporting.retrieval import REPORT_VERSION, page
@@ -23,9 +18,6 @@ from warehouse.tables.retrieval import ML_ITEM_EMBEDDINGS, ML_ITEM_INDEX, ML_TRA
 
 __all__ = ["REPORT_VERSION", "build_retrieval_report"]
 
-_NAME = "retrieval"
-_FILE = "retrieval.html"
-
 # Whole tables that the page shows; of the others it shows counts.
 _SHOWN = (EVAL_RANKING, EVAL_RANKING_TESTS, EVAL_HALLUCINATION, ML_TRAINING_LOG, ML_ITEM_INDEX, RL_REWARDS)
 _COUNTED = (CORE_SESSIONS, CORE_REC_TURNS, ML_ITEM_EMBEDDINGS, LLM_RANKINGS)
@@ -37,23 +29,8 @@ def build_retrieval_report(warehouse: Warehouse, tell: Tell) -> Built:
     frames["retrievers"] = retriever_rows(warehouse)
     rows = {table.name: _rows(warehouse, table) for table in _COUNTED}
     tell("drawing")
-    drawn = page(frames, rows)
-    versions = {
-        table.name: warehouse.published(table.name)
-        for table in (*_SHOWN, *_COUNTED, *RETRIEVERS.values(), *RL_RETRIEVERS.values())
-    }
-    stored = put(warehouse.root, REPORT_RETRIEVAL.name, {_FILE: drawn.html.encode()})
-    row: dict[str, Any] = {
-        "name": _NAME,
-        "path": stored.path(_FILE),
-        "sha256": stored.sha256[_FILE],
-        "bytes": len(drawn.html.encode()),
-        "figures": drawn.figures,
-        "made_from": json.dumps(versions, sort_keys=True),
-    }
-    frame = pl.DataFrame([row], schema_overrides=REPORT_RETRIEVAL.schema)
-    tell(f"report: {warehouse.root / row['path']}")
-    return Built((warehouse.write(REPORT_RETRIEVAL, frame),), {"figures": drawn.figures})
+    made_from = (*_SHOWN, *_COUNTED, *RETRIEVERS.values(), *RL_RETRIEVERS.values())
+    return keep(warehouse, REPORT_RETRIEVAL, "retrieval", page(frames, rows), made_from, tell)
 
 
 def _columns(table: Table) -> list[str]:

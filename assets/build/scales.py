@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,37 @@ class Reranking:
 
 
 @dataclass(frozen=True)
+class Trees:
+    """Sampling for comparison: `turns` for each domain and agent (0: none), and how many replies are played to the end for each."""
+
+    turns: int
+    branches: int
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Simulated conversations.
+
+    `users`: personas inferred for each domain. `train`, `test`: episodes of AILO for each domain and agent, by split; `seeker`: episodes of RSO's seeker on test
+    tasks. `turns`: of the agent, at most. `confirmations`: samples that a satisfaction is the mean of. `judged`: episodes for each domain and agent that the
+    judge sees.
+    """
+
+    users: int
+    train: int
+    test: int
+    seeker: int
+    turns: int
+    confirmations: int
+    judged: int
+    trees: Trees
+
+    def but(self, tasks: int = 0, turns: int = 0) -> Simulation:
+        """The same with `tasks` of each split and `turns`, where they are not 0."""
+        return replace(self, train=tasks or self.train, test=tasks or self.test, turns=turns or self.turns)
+
+
+@dataclass(frozen=True)
 class Scale:
     """Everything about one scale."""
 
@@ -59,9 +90,17 @@ class Scale:
     tuning: Stage
     rl: Alignment
     reranking: Reranking
+    simulation: Simulation
 
 
-_PARTS = {"sessions": Stage, "tuning": Stage, "rl": Alignment, "reranking": Reranking}
+_PARTS = {
+    "sessions": Stage,
+    "tuning": Stage,
+    "rl": Alignment,
+    "reranking": Reranking,
+    "simulation": Simulation,
+    "trees": Trees,
+}
 
 
 @cache

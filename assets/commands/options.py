@@ -10,6 +10,18 @@ import click
 
 from assets.settings import Settings
 
+STAND_IN = click.option(
+    "--stand-in",
+    is_flag=True,
+    help="Let the rule-based stand-in answer in place of a language model; what it makes is marked.",
+)
+
+SCALE = click.option(
+    "--scale",
+    type=click.Choice(("toy", "cpu", "gpu")),
+    help="How much is trained and asked (assets/build/scales.toml) [MARQUEE_SCALE; cpu].",
+)
+
 
 def with_folders(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where sources and warehouse are; it gets them as `settings`."""

@@ -94,8 +94,9 @@ def every_turn(turns: pl.DataFrame) -> pl.DataFrame:
 
 
 def pair_items(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Preference pairs that can be drawn: PREF_PAIRS rows that no person made and that repeat no other."""
-    own = pairs.filter((pl.col("construction") != "human") & pl.col("duplicate_of").is_null())
+    """Preference pairs that can be drawn: PREF_PAIRS rows that no person made and that repeat no other, of dialogues that were really held."""
+    is_drawn = (pl.col("construction") != "human") & pl.col("duplicate_of").is_null()
+    own = pairs.filter(is_drawn & pl.col("dialogue_id").is_not_null())
     drawn = [
         json.dumps({"by": None, "labels": {"chosen": f"{construction} {version}"}})
         for construction, version in own.select("construction", "version").iter_rows()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 # Told apart by eyes that see few colours, on light and on dark ground (Okabe and Ito's palette without its black and yellow).
@@ -59,6 +60,7 @@ def drawn(draw: Callable[[Any], None], width_in: float, height_in: float, name: 
         "svg.fonttype": "none",
         "font.family": "sans-serif",
         "font.size": 9,
+        "text.parse_math": False,
         "svg.hashsalt": name,
     }
     with matplotlib.rc_context(style):
@@ -83,8 +85,16 @@ def _quoted(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
-def lines(series: Sequence[Series], name: str, x: str, y: str, is_log: bool = False) -> str:
-    """Lines with their bands."""
+def lines(
+    series: Sequence[Series],
+    name: str,
+    x: str,
+    y: str,
+    is_log: bool = False,
+    has_whole_ticks: bool = False,
+    top: float | None = None,
+) -> str:
+    """Lines with their bands. `has_whole_ticks`: every x that is there gets a tick, and no other (turns, thresholds); `top`: where the scale of y ends."""
 
     def draw(axes: Any) -> None:
         for number, each in enumerate(series):
@@ -99,12 +109,18 @@ def lines(series: Sequence[Series], name: str, x: str, y: str, is_log: bool = Fa
             ticks = sorted({value for each in series for value in each.x})
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
+        elif has_whole_ticks:
+            axes.set_xticks(sorted({value for each in series for value in each.x}))
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * axes.dataLim.y1) if top is None else 1.02 * top)
+        _legend(axes)
 
     return drawn(draw, 7.6, 3.1, name)
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def bars(rows: Sequence[Bar], name: str, x: str) -> str:
@@ -141,6 +157,81 @@ def groups(names: Sequence[str], rows: Sequence[Sequence[Bar]], name: str, y: st
         axes.set_ylabel(y)
         axes.set_ylim(bottom=0)
         axes.grid(False, axis="x")
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        _legend(axes)
 
     return drawn(draw, 7.6, 3.1, name)
+
+
+def dots(rows: Sequence[Bar], name: str, x: str) -> str:
+    """Points with their intervals, the first on top, baselines (people, say) grey: a small plot, to stand beside others."""
+
+    def draw(axes: Any) -> None:
+        for at, each in enumerate(reversed(rows)):
+            color = BASELINE if each.is_baseline else COLORS[0]
+            if each.low is not None and each.high is not None:
+                axes.plot([each.low, each.high], [at, at], color=color, linewidth=2.2, solid_capstyle="round")
+            axes.plot([each.value], [at], "s" if each.is_baseline else "o", color=color, markersize=6)
+        axes.set_yticks(range(len(rows)), [each.name for each in reversed(rows)])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_xlabel(x)
+        axes.set_xlim(left=min([0.0, *(each.value if each.low is None else each.low for each in rows)]))
+        axes.grid(False, axis="y")
+
+    return drawn(draw, 4.4, 0.8 + 0.3 * len(rows), name)
+
+
+def stacked(names: Sequence[str], parts: Mapping[str, Sequence[float]], name: str, x: str) -> str:
+    """Horizontal bars made of parts, the first on top: `parts` holds, for each part, its length in every bar of `names`."""
+
+    def draw(axes: Any) -> None:
+        places = range(len(names) - 1, -1, -1)
+        left = [0.0] * len(names)
+        for (label, lengths), color in zip(parts.items(), cycle(COLORS), strict=False):
+            axes.barh(places, lengths, left=left, color=color, label=label, height=0.66)
+            left = [start + length for start, length in zip(left, lengths, strict=True)]
+        axes.set_yticks(places, names)
+        axes.set_xlabel(x)
+        axes.grid(False, axis="y")
+        _legend(axes)
+
+    return drawn(draw, 7.6, 0.9 + 0.27 * len(names), name)
+
+
+def histograms(
+    values: Mapping[str, Sequence[float]], edges: Sequence[float], name: str, x: str, is_small: bool = False
+) -> str:
+    """Distributions over the same bins, one over the other, each as shares of its own total."""
+
+    def draw(axes: Any) -> None:
+        for (label, own), color in zip(values.items(), cycle(COLORS), strict=False):
+            weights = [1 / len(own)] * len(own)
+            shown = f"{label} (n = {len(own):,})"
+            axes.hist(own, bins=edges, weights=weights, color=color, alpha=0.35, label=shown)
+            axes.hist(own, bins=edges, weights=weights, color=color, histtype="step", linewidth=1.4)
+        axes.set_xlabel(x)
+        axes.set_ylabel("share")
+        axes.set_xlim(edges[0], edges[-1])
+        if is_small:
+            axes.legend(frameon=False, fontsize=8, loc="upper right")
+        else:
+            _legend(axes)
+
+    return drawn(draw, *((4.4, 4.0) if is_small else (7.6, 3.1)), name)
+
+
+def bubbles(counts: Mapping[tuple[float, float], int], top: float, name: str, x: str, y: str) -> str:
+    """How often each x meets each y, from 0 to `top`, as discs over the line where both are equal."""
+
+    def draw(axes: Any) -> None:
+        most = max(counts.values())
+        axes.plot([0, top], [0, top], "--", color=BASELINE, linewidth=1)
+        for (at_x, at_y), count in sorted(counts.items()):
+            color = COLORS[2] if at_y > at_x else COLORS[1] if at_y < at_x else BASELINE
+            axes.scatter([at_x], [at_y], s=40 + 560 * count / most, color=color, alpha=0.55, linewidth=0)
+            axes.annotate(f"{count:,}", (at_x, at_y), ha="center", va="center", fontsize=8)
+        axes.set_xlim(-0.6, top + 0.6)
+        axes.set_ylim(-0.6, top + 0.6)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+
+    return drawn(draw, 4.4, 4.0, name)

@@ -1,22 +1,21 @@
 """The report on retrieval, from frames to one HTML page.
 
 Belongs here: which figures stand together, in which order, in which words. Does not belong here: how figures are computed
-(pipelines/evaluation/), looks (`retrieval.html.jinja`), how a plot is drawn (`plots.py`).
+(pipelines/evaluation/), where they stand (`retrieval.html.jinja`), looks (`warehouse/pages/`), how a plot is drawn (`plots.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 import polars as pl
 
+from pipelines.reporting.blocks import Block, Cell, Page, interval
 from pipelines.reporting.plots import Bar, Series, bars, groups, lines
+from warehouse.pages.rendering import rendered
 
-REPORT_VERSION = "1"
+REPORT_VERSION = "2"
 
 # The protocol that a setting is judged by first.
 HEADLINE = {"dialogues": "full_repeats_kept", "leave_one_out": "full_masked", "sessions": "full_masked"}
@@ -30,34 +29,6 @@ _SLICES = {
 _FIRST_MEASURES = ("any_hallucination", "paper_rule", "candidate")
 _SHOWN = 8
 _NUMBERS_SHOWN = 3_000
-
-
-@dataclass(frozen=True)
-class Page:
-    """The page, and how many plots are in it."""
-
-    html: str
-    figures: int
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A figure with its interval below."""
-
-    value: str
-    interval: str
-
-
-@dataclass
-class _Block:
-    """A headline, what it says, a table, and plots with their captions."""
-
-    title: str
-    words: str = ""
-    header: Sequence[str] = ()
-    rows: list[list[Any]] = field(default_factory=list)
-    plots: list[tuple[str, str]] = field(default_factory=list)
-    is_folded: bool = False
 
 
 def page(frames: Mapping[str, pl.DataFrame], rows: Mapping[str, int]) -> Page:
@@ -79,9 +50,6 @@ def page(frames: Mapping[str, pl.DataFrame], rows: Mapping[str, int]) -> Page:
         *_machines(frames["retrievers"], frames["ml_item_index"]),
         *_passports(numbers),
     ]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        resources.files(__package__).joinpath("retrieval.html.jinja").read_text(encoding="utf-8")
-    )
     systems = numbers.filter(~pl.col("is_baseline"))["system"].n_unique()
     tiles = [
         (f"{systems:,}", "systems"),
@@ -92,7 +60,15 @@ def page(frames: Mapping[str, pl.DataFrame], rows: Mapping[str, int]) -> Page:
         (f"{rows.get('ml_item_embeddings', 0):,}", "films embedded"),
         (f"{numbers.height:,}", "numbers"),
     ]
-    html = template.render(blocks=blocks, tiles=tiles, warnings=_warnings(frames), is_empty=numbers.is_empty())
+    html = rendered(
+        "pipelines.reporting",
+        "retrieval.html.jinja",
+        title="Retrieval: retrievers, alignment and the language model",
+        blocks=blocks,
+        tiles=tiles,
+        warnings=_warnings(frames),
+        is_empty=numbers.is_empty(),
+    )
     return Page(html, sum(len(block.plots) for block in blocks))
 
 
@@ -139,12 +115,6 @@ def _ordered(part: pl.DataFrame, metric: str = "recall", k: int = 10) -> list[st
     return sorted(found := _at(part, metric, k), key=lambda name: -found[name]["value"])
 
 
-def _figure(row: Mapping[str, Any] | None) -> str | _Cell:
-    if row is None:
-        return "–"
-    return _Cell(f"{row['value']:.4f}", f"{row['low']:.4f} – {row['high']:.4f}")
-
-
 def _name(row: Mapping[str, Any]) -> str:
     mark = " (stand-in)" if row["is_stand_in"] else " (baseline)" if row["is_baseline"] else ""
     return f"{row['system']}{mark}"
@@ -157,7 +127,7 @@ def _passport(row: Mapping[str, Any]) -> str:
     )
 
 
-def _results(numbers: pl.DataFrame) -> list[_Block]:
+def _results(numbers: pl.DataFrame) -> list[Block]:
     """A table a dataset."""
     blocks = []
     shown = (("recall", 1), ("recall", 10), ("recall", 50), ("ndcg", 10), ("mrr", 10))
@@ -167,7 +137,7 @@ def _results(numbers: pl.DataFrame) -> list[_Block]:
         if not order:
             continue
         first = figures["recall", 10][order[0]]
-        block = _Block(
+        block = Block(
             f"Results on {dataset}",
             f"{_passport(first)}. Chance: recall@10 {first['chance']:.5f}.",
             [
@@ -178,7 +148,7 @@ def _results(numbers: pl.DataFrame) -> list[_Block]:
         )
         for system in order:
             row = figures["recall", 10][system]
-            cells = [_figure(figures[key].get(system)) for key in shown]
+            cells = [interval(figures[key].get(system)) for key in shown]
             block.rows.append([_name(row), ", ".join(map(str, row["seeds"])) or "–", *cells])
         block.plots.append(
             (
@@ -197,8 +167,8 @@ def _results(numbers: pl.DataFrame) -> list[_Block]:
     return blocks
 
 
-def _by_cutoff(numbers: pl.DataFrame) -> list[_Block]:
-    block = _Block(
+def _by_cutoff(numbers: pl.DataFrame) -> list[Block]:
+    block = Block(
         "By cut-off", "How recall grows with the length of the list; bands are 95 % intervals of the first three."
     )
     for dataset, protocol, part in _headlines(numbers):
@@ -222,9 +192,9 @@ def _by_cutoff(numbers: pl.DataFrame) -> list[_Block]:
     return [block] if block.plots else []
 
 
-def _slices(numbers: pl.DataFrame) -> list[_Block]:
+def _slices(numbers: pl.DataFrame) -> list[Block]:
     """Popularity bias: figures of popular and of rare labels."""
-    block = _Block(
+    block = Block(
         "Popularity bias",
         "Recall@10 for popular labels (films that together make up 80 % of the training targets), rare ones (all others), and those that training never had.",
     )
@@ -253,10 +223,10 @@ def _slices(numbers: pl.DataFrame) -> list[_Block]:
     return [block] if block.plots else []
 
 
-def _reranked(numbers: pl.DataFrame) -> list[_Block]:
+def _reranked(numbers: pl.DataFrame) -> list[Block]:
     """The language model's order against the retriever's, on the same candidates."""
     whole = _overall(numbers).filter(pl.col("protocol") == "llm_candidates")
-    block = _Block(
+    block = Block(
         "The language model's order",
         "NDCG@10 of the retriever's candidates as they came and as the language model ordered them, on the same turns. A label that is not among the candidates is a miss for both.",
     )
@@ -271,8 +241,8 @@ def _reranked(numbers: pl.DataFrame) -> list[_Block]:
     return [block] if block.plots else []
 
 
-def _learning(log: pl.DataFrame, retrievers: pl.DataFrame) -> list[_Block]:
-    block = _Block(
+def _learning(log: pl.DataFrame, retrievers: pl.DataFrame) -> list[Block]:
+    block = Block(
         "Learning curves", "What was watched on validation, by optimizer step; one line a system (its first seed)."
     )
     about = retrievers.select("model_id", "stage", "trained_on", "validation_metric")
@@ -292,7 +262,7 @@ def _learning(log: pl.DataFrame, retrievers: pl.DataFrame) -> list[_Block]:
     return [block] if block.plots else []
 
 
-def _alignment(retrievers: pl.DataFrame, log: pl.DataFrame, rewards: pl.DataFrame) -> list[_Block]:
+def _alignment(retrievers: pl.DataFrame, log: pl.DataFrame, rewards: pl.DataFrame) -> list[Block]:
     """Health of reinforcement learning."""
     runs = retrievers.filter(pl.col("stage") == "rl")
     if runs.is_empty():
@@ -311,7 +281,7 @@ def _alignment(retrievers: pl.DataFrame, log: pl.DataFrame, rewards: pl.DataFram
     known = {(row["model_id"], row["name"]): row["value"] for row in last.iter_rows(named=True)}
     shown = {key: words for key, words in names.items() if any((run, key) in known for run in runs["model_id"])}
     asked = rewards.filter(pl.col("outcome") != "no_label").height
-    block = _Block(
+    block = Block(
         "Alignment with the language model",
         f"{rewards.height:,} candidate sets were drawn from the tuned LRURec, {asked:,} of them with a label, which the language model was asked to rank; "
         f"mean reward of those {_mean(rewards.filter(pl.col('has_label'))['reward'])}. Figures are of the last step logged.",
@@ -344,12 +314,12 @@ def _alignment(retrievers: pl.DataFrame, log: pl.DataFrame, rewards: pl.DataFram
     return [block]
 
 
-def _hallucination(rows: pl.DataFrame) -> list[_Block]:
+def _hallucination(rows: pl.DataFrame) -> list[Block]:
     if rows.is_empty():
         return []
     measures = sorted(set(rows["measure"].to_list()) - set(_FIRST_MEASURES))
     shown = [name for name in _FIRST_MEASURES if name in rows["measure"].to_list()] + measures
-    block = _Block(
+    block = Block(
         "What the language model made up",
         "Shares of the lines of its answers, by what they name; 95 % intervals by dialogue. Paper rule: similarity to every candidate's title under .85.",
         ["Dataset", "Candidates of", "Model", "Lines", *(name.replace("_", " ").capitalize() for name in shown)],
@@ -364,16 +334,16 @@ def _hallucination(rows: pl.DataFrame) -> list[_Block]:
     return [block]
 
 
-def _share(row: Mapping[str, Any] | None) -> str | _Cell:
+def _share(row: Mapping[str, Any] | None) -> str | Cell:
     if row is None or row["share"] is None:
         return "–"
-    return _Cell(f"{row['share']:.2%}", f"{row['low']:.2%} – {row['high']:.2%}" if row["low"] is not None else "")
+    return Cell(f"{row['share']:.2%}", f"{row['low']:.2%} – {row['high']:.2%}" if row["low"] is not None else "")
 
 
-def _tests(tests: pl.DataFrame) -> list[_Block]:
+def _tests(tests: pl.DataFrame) -> list[Block]:
     if tests.is_empty():
         return []
-    block = _Block(
+    block = Block(
         "Paired comparisons",
         "Differences on the same examples, by dialogue or user; corrected for the number of comparisons in a family (one dataset, protocol, metric, cut-off). Those with p < .05 after Holm first.",
         [
@@ -406,11 +376,11 @@ def _tests(tests: pl.DataFrame) -> list[_Block]:
     return [block]
 
 
-def _machines(retrievers: pl.DataFrame, index: pl.DataFrame) -> list[_Block]:
+def _machines(retrievers: pl.DataFrame, index: pl.DataFrame) -> list[Block]:
     """Time and speed."""
     blocks = []
     if retrievers.height:
-        block = _Block(
+        block = Block(
             "Training: time and speed",
             header=[
                 "System",
@@ -444,7 +414,7 @@ def _machines(retrievers: pl.DataFrame, index: pl.DataFrame) -> list[_Block]:
             )
         blocks.append(block)
     if index.height:
-        block = _Block(
+        block = Block(
             "Index: latency and loss",
             "Time of one query, and the share of the 25 nearest films by exact search that the index finds.",
             [
@@ -496,11 +466,11 @@ def _machines(retrievers: pl.DataFrame, index: pl.DataFrame) -> list[_Block]:
     return blocks
 
 
-def _passports(numbers: pl.DataFrame) -> list[_Block]:
+def _passports(numbers: pl.DataFrame) -> list[Block]:
     if numbers.is_empty():
         return []
     left_out = max(0, numbers.height - _NUMBERS_SHOWN)
-    block = _Block(
+    block = Block(
         "All numbers",
         "Each number with its passport, from the table eval_ranking"
         + (f"; {left_out:,} more are in the table." if left_out else "."),

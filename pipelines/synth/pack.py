@@ -2,7 +2,7 @@
 
 Belongs here: the list of catalogues, and a pack's layout on disk.
 Does not belong here: what films there are (`world.py`) or what a catalogue says (`catalogues/`),
-how they are rated (`ratings.py`), nor what is talked about them (`conversations/`).
+how they are rated (`ratings.py`) and reviewed (`reviews.py`), nor what is talked about them (`conversations/`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from pipelines.synth.catalogues.base import Catalogue, Part
 from pipelines.synth.conversations.write import default_dialogues, write_conversations
 from pipelines.synth.draw import stream
 from pipelines.synth.ratings import COLUMNS, FILE, make_ratings
+from pipelines.synth.reviews import write_reviews
 from pipelines.synth.world import make_world
 
 Progress = Callable[[str], None]
@@ -77,7 +78,7 @@ FILM_COLUMNS = (
 @dataclass(frozen=True)
 class PackSummary:
     """What a pack holds: readable records by source, rows by file (joined files too) and rejects by file; readable
-    dialogues by dataset and their files' rejects; ratings by file.
+    dialogues by dataset and their files' rejects; ratings by file; records of reviews, items and tags by file.
     """
 
     out: Path
@@ -89,20 +90,22 @@ class PackSummary:
     dialogues: dict[str, int]
     dialogue_rejects: dict[str, dict[str, int]]
     ratings: dict[str, int]
+    reviews: dict[str, int]
 
 
 def write_pack(
     out: Path, movies: int = 1000, seed: int = 0, progress: Progress | None = None, dialogues: int | None = None
 ) -> PackSummary:
     """Write catalogues of `movies` films in their publishers' formats to the folder `out`, ratings of those that MovieLens
-    lists, conversations about the films in their datasets' formats to out/conversations, and the truth to out/truth.
+    lists, reviews of invented books and businesses and tags of films, conversations about the films in their datasets' formats to out/conversations, and the truth to out/truth.
 
     `dialogues` is the number of ReDial's conversations (0: none at all), from which the other datasets' follow; by
     default a fifth of `movies`, between 30 and 10,000. The same arguments give the same bytes. The truth:
     records.parquet (source, source_id, file, line, film, is_film, and title and year as this record has them), one
     row for every readable row of a catalogue; films.parquet (the films' facts); rejects.json (rows by file that a reader must reject:
     `broken` ones and `duplicate` ones, exact repetitions). Works that are no films have numbers from
-    `movies` on and is_film false; ratings.parquet (the ratings, with film and session of each). The conversations' truth is described at `write_conversations`. Raises ValueError
+    `movies` on and is_film false; ratings.parquet (the ratings, with film and session of each); reviews.json (records of each file of reviews, items and tags, and those that a
+    reader must reject). The conversations' truth is described at `write_conversations`. Raises ValueError
     when `movies`, `seed` or `dialogues` is out of range, FileExistsError when `out` is a folder with content.
     """
     if out.is_dir() and any(out.iterdir()):
@@ -134,10 +137,23 @@ def write_pack(
     write_truth(out / TRUTH, records, films, rejects)
     tell("writing ratings")
     ratings = write_ratings(out, works, records, movies, seed)
+    tell("writing reviews")
+    said = write_reviews(out, pl.read_parquet(out / TRUTH / "ratings.parquet"), works.select("film", "genres"), seed)
     wanted = default_dialogues(movies) if dialogues is None else dialogues
     talks = write_conversations(out, out / TRUTH, works, wanted, seed, tell)
     counts_by_source = dict(records.group_by("source", maintain_order=True).len().iter_rows())
-    return PackSummary(out, movies, seed, counts_by_source, rows, rejects, talks.dialogues, talks.rejects, ratings)
+    return PackSummary(
+        out,
+        movies,
+        seed,
+        counts_by_source,
+        rows,
+        rejects,
+        talks.dialogues,
+        talks.rejects,
+        ratings,
+        {name: each.rows for name, each in said.items()},
+    )
 
 
 def write_part(path: Path, part: Part, damage: damages.Damaged) -> None:

@@ -5,6 +5,7 @@ Belongs here: starting, watching, killing commands, and reading what they left. 
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ from warehouse.store import Warehouse
 PROJECT = Path(__file__).resolve().parents[2]
 # Everything that a run makes but trained models, which have tests of their own.
 BUILD = ("run", "--only", "raw,core,dialogues,anno,pref,items,eval")
-PATIENCE_S = 300  # a command that takes longer hangs
+PATIENCE_S = 600  # a command that takes longer hangs, even on a machine that has other things to do
 TRAINING_PATIENCE_S = 900  # one that trains a dozen retrievers, on a machine that has other things to do
 # One thread: with so little to compute, threads wait for each other most of the time.
 TRAINING = {"OMP_NUM_THREADS": "1", "MARQUEE_SCALE": "toy"}
@@ -40,20 +41,36 @@ CORE = (
     "core_movie_conflicts",
 )
 
-# Importing takes most of the time of a small run, and a forked child need not do it again.
+# Importing takes most of the time of a small run, and a forked child need not do it again. One thread: what was imported before the fork
+# reads no environment after it.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
+        "alembic.command",
+        "alembic.config",
         "assets.cli",
         "assets.conversations",
         "assets.corpus",
+        "assets.retrieval",
         "assets.runs",
+        "faiss",
+        "ftfy",
         "great_expectations",
         "great_expectations.expectations",
+        "httptools",
         "matplotlib.backends.backend_agg",
         "matplotlib.figure",
+        "models.encoders",
+        "models.item_index",
         "pipelines.gateways.llm.gateway",
         "pipelines.gateways.stand_in.server",
+        "sentence_transformers",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.auto",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.protocols.websockets.auto",
+        "warehouse.sql",
+        "wordfreq",
     ]
 )
 
@@ -178,6 +195,7 @@ def _run_command(
     is_recorded: bool,
     file_limit_bytes: int | None,
 ) -> None:
+    gc.freeze()  # what was imported before the fork is no garbage and need not be looked at
     os.environ.clear()
     os.environ.update(environ)
     for path, descriptor in ((out, 1), (err, 2)):

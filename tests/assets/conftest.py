@@ -1,10 +1,13 @@
-"""A small pack, what changed in it, and the warehouses made of both: built once, copied by whoever changes them."""
+"""A small pack, what changed in it, and the warehouses made of both: built once, whichever worker comes first, copied by whoever changes them."""
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -47,19 +50,45 @@ class Built:
     done: Finished
 
 
+def _once(folder: Path, make: Callable[[Path], Finished | None]) -> Built:
+    """What `make` leaves in `folder`, made by the first worker that asks for it; the others wait until it is there."""
+    told = folder.with_name(f"{folder.name}.json")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not told.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            done = make(folder) or Finished(0, "", "")
+            assert done.code == 0, done
+            told.write_text(json.dumps(asdict(done)), encoding="utf-8")
+    return Built(folder, Finished(**json.loads(told.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for everything below."""
     return tmp_path_factory.mktemp("corpus")
 
 
-@pytest.fixture(scope="session")
-def home(place: Path) -> Path:
-    """A dagster home outside the checkout, with the checkout's dagster.yaml."""
-    folder = place / "home"
-    folder.mkdir()
+def dagster_home(folder: Path) -> Path:
+    """Make `folder` a dagster home outside the checkout, with the checkout's dagster.yaml."""
+    folder.mkdir(exist_ok=True)
     shutil.copy(PROJECT / "dagster.yaml", folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def home(place: Path) -> Path:
+    """A dagster home."""
+    return dagster_home(place / "home")
 
 
 def known_films(pack: Path) -> list[tuple[str, int, str]]:
@@ -80,47 +109,60 @@ def write_festival(pack: Path, films: list[tuple[str, int, str]]) -> None:
 
 
 @pytest.fixture(scope="session")
-def pack(place: Path) -> Path:
+def pack(shared: Path) -> Path:
     """Catalogues of a hundred-odd films, and the programme of a festival: three films that others have, one that is its own.
 
     Nobody rates them or talks about them: what is made of that is tested over packs of its own.
     """
-    folder = write_pack(place / "pack", movies=MOVIES, seed=4, dialogues=0).out
-    (folder / "ml-latest-small" / "ratings.csv").unlink()
-    first, second, third, _ = known_films(folder)
-    write_festival(folder, [first, second, third, INVENTED])
-    return folder
+
+    def make(folder: Path) -> None:
+        write_pack(folder, movies=MOVIES, seed=4, dialogues=0)
+        (folder / "ml-latest-small" / "ratings.csv").unlink()
+        first, second, third, _ = known_films(folder)
+        write_festival(folder, [first, second, third, INVENTED])
+
+    return _once(shared / "pack", make).root
 
 
 @pytest.fixture(scope="session")
-def churned(place: Path, pack: Path) -> Path:
+def churned(shared: Path, pack: Path) -> Path:
     """The same catalogues later: some records edited, removed and added.
 
     The festival found out that its third film is its own, and its fourth one that others have: a split and a merge.
     """
-    folder = churn(pack, place / "churned", share=CHANGED_SHARE, seed=1).out
-    first, second, _, fourth = known_films(pack)
-    write_festival(folder, [first, second, ("Nine Small Boats", 1934, "Tom Brandt"), fourth])
-    return folder
+
+    def make(folder: Path) -> None:
+        churn(pack, folder, share=CHANGED_SHARE, seed=1)
+        first, second, _, fourth = known_films(pack)
+        write_festival(folder, [first, second, ("Nine Small Boats", 1934, "Tom Brandt"), fourth])
+
+    return _once(shared / "churned", make).root
 
 
 @pytest.fixture(scope="session")
-def built(place: Path, home: Path, pack: Path) -> Built:
+def builders_home(shared: Path) -> Path:
+    """The dagster home of the commands below, and of no other."""
+    return dagster_home(shared / "home")
+
+
+@pytest.fixture(scope="session")
+def built(shared: Path, builders_home: Path, pack: Path) -> Built:
     """The warehouse of the pack, built by the program itself. Not to be written to."""
-    root = place / "built"
-    done = marquee(*BUILD, "--sources", pack, "--warehouse", root, home=home)
-    assert done.code == 0, done
-    return Built(root, done)
+    return _once(
+        shared / "built",
+        lambda root: marquee(*BUILD, "--sources", pack, "--warehouse", root, home=builders_home),
+    )
 
 
 @pytest.fixture(scope="session")
-def refreshed(place: Path, home: Path, built: Built, churned: Path) -> Built:
+def refreshed(shared: Path, builders_home: Path, built: Built, churned: Path) -> Built:
     """That warehouse, refreshed with what changed. Not to be written to."""
-    root = place / "refreshed"
-    shutil.copytree(built.root, root)
-    done = Command("refresh", "--sources", churned, "--warehouse", root, home=home).wait()
-    assert done.code == 0, done
-    return Built(root, done)
+
+    def make(root: Path) -> Finished:
+        shutil.copytree(built.root, root)
+        return Command("refresh", "--sources", churned, "--warehouse", root, home=builders_home).wait()
+
+    return _once(shared / "refreshed", make)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_answers_fill_silent_fields_only_and_are_asked_for_once(
         tmdb.replies[tmdb_id] = [Reply(404, b'{"status_code": 34, "status_message": "not found"}')] * 5
     tmdb.replies[asked[1]] = [Reply(429, b"{}", {"Retry-After": "0"}), Reply(503, b"")]
     root = copied(built.root, "enriched")
-    options = ("refresh", "--sources", pack, "--warehouse", root)
+    options = ("refresh", "--only", "raw,core", "--sources", pack, "--warehouse", root)
 
     def refresh(is_recorded: bool) -> Finished:
         command = Command(*options, home=home, is_recorded=is_recorded, TMDB_BASE_URL=tmdb.url, TMDB_API_KEY=KEY)

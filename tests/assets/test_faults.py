@@ -12,7 +12,7 @@ import pytest
 
 from assets.contracts import all_contracts
 from pipelines.sources.blocks import all_blocks
-from tests.assets.commands import BUILD, CORE, Command, checksum, content, differing, marquee, reading, versions
+from tests.assets.commands import CORE, Command, checksum, content, differing, reading, versions
 from tests.assets.conftest import Built
 from warehouse.store import Warehouse
 
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 Copied = Callable[[Path, str], Path]
 
 STEPS = ("read sources", "normalise", "link", "fuse")
+# What is not made of catalogues has faults, and tests, of its own.
+CORPUS = ("--only", "raw,core")
 
 
 def _kill(steps: Sequence[str], options: tuple[object, ...], home: Path, seed: int) -> None:
@@ -51,7 +53,7 @@ def test_killed_first_runs_leave_nothing_in_the_way_of_the_next_one(
     built: Built, pack: Path, home: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "first"
-    options = (*BUILD, "--sources", pack, "--warehouse", root)
+    options = ("run", *CORPUS, "--sources", pack, "--warehouse", root)
     _kill(["normalise", "fuse"], options, home, seed=3)
     done = Command(*options, home=home).wait()
     assert done.code == 0, done
@@ -69,7 +71,7 @@ def test_versions_that_a_killed_run_left_unpublished_do_not_leak_into_the_next_o
             warehouse.merge(table, table.empty(), warehouse.read(name).head(20))
     assert all(published != latest for published, latest in (versions(root)[name] for name in names))
     assert checksum(root) == checksum(refreshed.root)
-    options = ("--only", "raw,core", "--sources", churned, "--warehouse", root)
+    options = (*CORPUS, "--sources", churned, "--warehouse", root)
     done = Command("refresh", *options, home=home).wait()
     assert done.code == 0, done
     assert differing(root, refreshed.root, [*CORE, "meta_row_accounting"]) == []
@@ -81,10 +83,8 @@ def test_two_refreshes_at_once_take_turns_while_a_dozen_readers_ask(
 ) -> None:
     root = copied(built.root, "shared")
     with reading(root, tmp_path / "readers", readers=12, pause_s=3.0) as seen:
-        commands = [
-            Command("refresh", "--only", "raw,core", "--sources", churned, "--warehouse", root, home=home)
-            for _ in range(2)
-        ]
+        options = (*CORPUS, "--sources", churned, "--warehouse", root)
+        commands = [Command("refresh", *options, home=home) for _ in range(2)]
         both = [command.wait() for command in commands]
     assert [done.code for done in both] == [0, 0], both
     assert sum("waiting for another run" in done.err for done in both) == 1
@@ -109,9 +109,9 @@ def test_sources_with_corrupt_files_are_named_and_keep_their_versions_until_repa
     cut.write_bytes(whole[cut][: len(whole[cut]) // 2])
     rubbish.write_bytes(b"\n".join(_spoil(whole[rubbish].split(b"\n"))))
     before = versions(root)
-    options = ("--sources", sources, "--warehouse", root)
+    options = (*CORPUS, "--sources", sources, "--warehouse", root)
 
-    done = Command(*BUILD, *options, home=home).wait()
+    done = Command("run", *options, home=home).wait()
     assert done.code == 1, done
     told = [line for line in done.err.splitlines() if line.startswith("✗ raw_")]
     by_source = {line.split()[1]: line for line in told}
@@ -144,7 +144,7 @@ def test_source_whose_files_vanish_keeps_its_last_version_and_says_so(
 ) -> None:
     root, sources = copied(built.root, "gone"), copied(pack, "sources")
     (sources / "omdb" / "omdb.csv.gz").unlink()
-    done = Command("refresh", "--sources", sources, "--warehouse", root, home=home).wait()
+    done = Command("refresh", *CORPUS, "--sources", sources, "--warehouse", root, home=home).wait()
     assert done.code == 0, done
     assert "omdb: its files are gone" in done.err
     assert Warehouse(root).published("raw_omdb__titles") == 0
@@ -156,7 +156,7 @@ def test_runs_on_a_full_disk_fail_and_leave_everything_readable(
     built: Built, refreshed: Built, churned: Path, home: Path, copied: Copied
 ) -> None:
     root = copied(built.root, "full")
-    options = ("refresh", "--sources", churned, "--warehouse", root)
+    options = ("refresh", *CORPUS, "--sources", churned, "--warehouse", root)
     # Too little for a table's file; enough for those, too little for the catalogue.
     for limit_bytes in (4_000, 200_000):
         done = Command(*options, home=home, file_limit_bytes=limit_bytes).wait()
@@ -164,7 +164,7 @@ def test_runs_on_a_full_disk_fail_and_leave_everything_readable(
         assert "✗ read_sources: " in done.err
         assert "what was published before stays published" in done.err
         assert checksum(root) == checksum(built.root)
-        assert marquee("tables", "--warehouse", root, home=home).code == 0
+        assert Command("tables", "--warehouse", root, home=home).wait().code == 0
     done = Command(*options, home=home).wait()
     assert done.code == 0, done
     assert differing(root, refreshed.root) == []
@@ -177,7 +177,7 @@ def test_first_run_over_garbage_only_fails_and_says_which_file(home: Path, tmp_p
     (sources / "omdb").mkdir()
     (sources / "ml-32m" / "movies.csv").write_bytes(random.Random(5).randbytes(20_000))
     (sources / "omdb" / "omdb.csv.gz").write_bytes(gzip.compress(b"x")[:-4])
-    done = Command(*BUILD, "--sources", sources, "--warehouse", root, home=home).wait()
+    done = Command("run", *CORPUS, "--sources", sources, "--warehouse", root, home=home).wait()
     assert done.code == 1, done
     assert "ml-32m/movies.csv" in done.err
     assert "omdb/omdb.csv.gz" in done.err

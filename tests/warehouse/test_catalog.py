@@ -226,6 +226,43 @@ def test_a_missing_or_damaged_catalogue_is_rebuilt(store, damage):
     assert sql.query(store.root, "SELECT count(*) FROM core_films").item() == 3
 
 
+def test_a_catalogue_changed_step_by_step_is_the_one_built_anew(store):
+    def seen() -> list[list[tuple]]:
+        with open_as_anybody_would(store) as connection:
+            return [
+                connection.sql(
+                    "SELECT * EXCLUDE (database_oid, schema_oid, view_oid) FROM duckdb_views() WHERE NOT internal ORDER BY ALL"
+                ).fetchall(),
+                connection.sql(
+                    "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() ORDER BY ALL"
+                ).fetchall(),
+            ]
+
+    people = Table("core_people", "People.", (Column("person_id", pl.Int64, "Id.", nullable=False),))
+    store.write(people, pl.DataFrame({"person_id": [1]}))
+    store.publish([people.name], CONTRACTS | {people.name: people})
+    store.write(FILMS, films(90, 130, 210))
+    store.publish([FILMS.name], CONTRACTS)
+    catalog.publish(store.root, lambda now: dataclasses.replace(now, tables={FILMS.name: now.tables[FILMS.name]}))
+    store.publish([people.name], {people.name: dataclasses.replace(people, meaning="Everybody.")})
+    found = seen()
+    (store.root / CATALOG_FILE).unlink()
+    catalog.repair(store.root)
+    assert found == seen()
+    assert {row[0] for row in found[1]} >= {"core_films", "core_people"}
+
+
+def test_a_catalogue_damaged_within_is_made_whole_by_the_next_publication(store):
+    file = store.root / CATALOG_FILE
+    whole = file.read_bytes()
+    # Behind the headers, which alone are read to see what it was built from.
+    file.write_bytes(whole[:12_288] + bytes(len(whole) - 12_288))
+    store.write(FILMS, films(90, 130))
+    store.publish([FILMS.name], CONTRACTS)
+    with open_as_anybody_would(store) as connection:
+        assert connection.sql("SELECT count(*) FROM core_films").fetchall() == [(2,)]
+
+
 def test_a_moved_warehouse_is_noticed(store, tmp_path):
     moved = tmp_path / "moved"
     store.root.rename(moved)

@@ -1,7 +1,7 @@
 """The page that shows the outcomes of an audit: one HTML file that needs nothing else.
 
-Belongs here: grouping and wording. Does not belong here: looks (`report.html.jinja`) and the checks
-themselves.
+Belongs here: grouping and wording. Does not belong here: what stands where (`report.html.jinja`), looks (`warehouse/pages/`), and
+the checks themselves.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-import jinja2
-
+from warehouse.pages.rendering import rendered
 from warehouse.quality.run import Outcome
 
 
@@ -107,11 +105,9 @@ def write_report(
     for each in outcomes:
         grouped.setdefault(each.table, []).append(each)
     sections = [_Section(table, tuple(found)) for table, found in grouped.items()]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources.files("warehouse.quality").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page = environment.from_string(source).render(
+    page = rendered(
+        "warehouse.quality",
+        "report.html.jinja",
         title=title,
         made_at=made_at,
         verdict=_verdict(sections),

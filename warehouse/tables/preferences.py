@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from warehouse.contracts import Column, Table
-from warehouse.tables.dialogues import DATASET, DIALOGUE, DOMAIN, IN_TURNS, SPLIT, TURN
+from warehouse.tables.dialogues import DATASETS, DIALOGUE, DOMAIN, DOMAINS, IN_TURNS, SPLIT, TURN
 from warehouse.tables.titles import STRINGS
 
 GROUP = "pref"
@@ -19,6 +21,18 @@ CONSTRUCTIONS = (
     "llm_quality",  # HARPO 2: the same model, prompted for high and for low quality at two temperatures
     "human",  # HARPO 3: what a person preferred among the two of a sampled pair
     "questionnaire",  # ReDial's two-sided questionnaire: a film that was liked over one that was not
+    "ecpo_rewrite",  # ECPO, 2.2: the rewrite of a simulated conversation's reply over the reply, where it scores higher
+)
+
+# What pairs of simulated conversations have for a dataset. It is none that is read, so no partition either.
+SIMULATION = "simulation"
+
+DATASET = Column(
+    "dataset",
+    pl.String,
+    "Dataset the conversation is from; `simulation` for simulated ones.",
+    nullable=False,
+    allowed=(*DATASETS, SIMULATION),
 )
 
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -32,17 +46,21 @@ PREF_PAIRS = Table(
     foreign_keys=(IN_TURNS,),
     columns=(
         Column(
-            "pair_id", pl.String, "Hash of context, answers and construction.", nullable=False, pattern="[0-9a-f]{16}"
+            "pair_id",
+            pl.String,
+            "Hash of context, answers and construction; of simulated conversations the id in pref_ecpo_pairs.",
+            nullable=False,
+            pattern="[0-9a-f]{16}",
         ),
         DATASET,
-        DOMAIN,
+        replace(DOMAIN, allowed=(*DOMAINS, "game", "business")),
         SPLIT,
-        DIALOGUE,
-        TURN,
+        replace(DIALOGUE, meaning=f"{DIALOGUE.meaning} Null for simulated conversations.", nullable=True),
+        replace(TURN, meaning=f"{TURN.meaning} Null for simulated conversations.", nullable=True),
         Column(
             "conversation_id",
             pl.String,
-            "The conversation that the context is from: never in two splits.",
+            "The conversation that the context is from, all those of a user for simulated ones: never in two splits.",
             nullable=False,
         ),
         Column(
@@ -66,14 +84,18 @@ PREF_PAIRS = Table(
             "made_by", pl.String, "Construction's version, or the prompt; a person's name for `human`.", nullable=False
         ),
         Column("version", pl.String, "Its version.", nullable=False),
-        Column("model", pl.String, "Model that wrote the answers, for `llm_quality`."),
+        Column(
+            "model",
+            pl.String,
+            "Model that wrote the answers, for `llm_quality`; that wrote the better one, for `ecpo_rewrite`.",
+        ),
         Column(
             "is_stand_in", pl.Boolean, "Whether the rule-based stand-in wrote them, which is no model.", nullable=False
         ),
         Column(
             "margin",
             pl.Float32,
-            "How clear the preference is, where the construction says (questionnaire: 1 both sides agree, .5 one side).",
+            "How clear the preference is, where the construction says (questionnaire: 1 both sides agree, .5 one side; ecpo_rewrite: gain in satisfaction / 5).",
             minimum=0,
             maximum=1,
         ),
@@ -145,7 +167,7 @@ PREF_KTO = Table(
 
 PREF_GRPO = Table(
     name="pref_grpo",
-    meaning="Prompts as TRL's GRPO trainer takes them, each once, with what a reward function needs: the good answer and its films.",
+    meaning="Prompts as TRL's GRPO trainer takes them, each once, with what a reward function needs: the good answer and its films. None of simulated conversations.",
     group=GROUP,
     key=("dialogue_id", "turn"),
     columns=(
@@ -158,7 +180,7 @@ PREF_GRPO = Table(
         Column("movie_ids", STRINGS, "Films that it names.", nullable=False),
     ),
     sql=f"SELECT dialogue_id, turn, dataset, split, {_PROMPT}, chosen AS reference, chosen_movie_ids AS movie_ids {_USED} "
-    "AND construction <> 'questionnaire' AND NOT is_stand_in QUALIFY row_number() OVER (PARTITION BY dialogue_id, turn ORDER BY construction, pair_id) = 1",
+    "AND construction <> 'questionnaire' AND NOT is_stand_in AND dialogue_id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY dialogue_id, turn ORDER BY construction, pair_id) = 1",
 )
 
 EVAL_PREFERENCES = Table(

@@ -128,19 +128,25 @@ EVAL_RANKING_TESTS = Table(
     ),
 )
 
-REPORT_RETRIEVAL = Table(
-    name="report_retrieval",
-    meaning="The report on retrieval: one HTML file that needs no server.",
-    group=GROUP,
-    key=("name",),
-    columns=(
-        Column("name", pl.String, "Which report.", nullable=False),
-        Column("path", pl.String, "File, relative to the warehouse's folder.", nullable=False),
-        Column("sha256", pl.String, "Hash of the file.", nullable=False, pattern="[0-9a-f]{64}"),
-        Column("bytes", pl.Int64, "Its size.", unit="bytes", nullable=False, minimum=1),
-        Column("figures", pl.Int32, "Plots in it.", nullable=False, minimum=0),
-        Column("made_from", pl.String, "Versions of the tables it shows, as JSON.", nullable=False),
-    ),
-)
+
+def report_table(name: str, meaning: str) -> Table:
+    """Contract of a report: a page kept as a file."""
+    return Table(
+        name=name,
+        meaning=meaning,
+        group=GROUP,
+        key=("name",),
+        columns=(
+            Column("name", pl.String, "Which report.", nullable=False),
+            Column("path", pl.String, "File, relative to the warehouse's folder.", nullable=False),
+            Column("sha256", pl.String, "Hash of the file.", nullable=False, pattern="[0-9a-f]{64}"),
+            Column("bytes", pl.Int64, "Its size.", unit="bytes", nullable=False, minimum=1),
+            Column("figures", pl.Int32, "Plots in it.", nullable=False, minimum=0),
+            Column("made_from", pl.String, "Versions of the tables it shows, as JSON.", nullable=False),
+        ),
+    )
+
+
+REPORT_RETRIEVAL = report_table("report_retrieval", "The report on retrieval: one HTML file that needs no server.")
 
 TABLES = (EVAL_RANKING, EVAL_RANKING_TESTS, REPORT_RETRIEVAL)

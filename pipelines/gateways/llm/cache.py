@@ -262,15 +262,34 @@ class LlmCache:
             execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let all changes of the block be on the disk when it ends, or none of them. Within another such block they are there when that ends."""
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        is_outer = not connection.in_transaction
+        begin, end, undo = (
+            ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+            if is_outer
+            else (
+                "SAVEPOINT inner_change",
+                "RELEASE inner_change",
+                ("ROLLBACK TO inner_change", "RELEASE inner_change"),
+            )
+        )
         with self._named():
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection.execute(begin)
             try:
-                yield self._connection
+                yield connection
+                connection.execute(end)
             except BaseException:
-                self._connection.rollback()
+                # Where the disk is full, SQLite may have undone everything by itself.
+                for statement in undo if connection.in_transaction else ():
+                    connection.execute(statement)
                 raise
-            self._connection.execute("COMMIT")
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from pipelines.gateways.llm.prompts import Prompt
@@ -38,6 +39,29 @@ class LlmRequest:
     def sampled_at(self) -> float:
         """The temperature that holds."""
         return self.prompt.temperature if self.temperature is None else self.temperature
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request with what its answer is kept under."""
+
+    request: LlmRequest
+    request_hash: str
+
+    @cached_property
+    def tokens(self) -> int:
+        """Tokens that it sends, rather too many. Not counted before somebody wants to know: most questions of a second run are in the cache."""
+        prompt = self.request.prompt
+        return message_tokens(prompt.messages(self.request.data), prompt.schema)
+
+
+def question(model: str, request: LlmRequest) -> Question:
+    """What `model` would be asked by a request. Raises ValueError for data that JSON cannot hold."""
+    try:
+        messages = request.prompt.messages(request.data)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"request {request.key!r}: its data cannot be written as JSON: {error}") from None
+    return Question(request, request_hash(model, request, messages))
 
 
 def request_hash(model: str, request: LlmRequest, messages: list[dict[str, str]]) -> str:

@@ -34,17 +34,15 @@ class LlmAnswer:
 
 
 @dataclass
-class LlmRun:
-    """What came of one `answer`. Every key is in `answers` or in `unanswered` (with the reason), never in both.
+class Books:
+    """What a run sent and spent.
 
-    `calls`: requests that were sent, tries included; `cost_usd` and the tokens are theirs. `cached`: keys answered
-    from the cache. `shared`: keys answered by the call of another key that asked the same. `outcomes`: calls by outcome.
+    `calls`: requests that were sent, tries included; `cost_usd` and the tokens are theirs. `cached`: questions answered
+    from the cache. `shared`: questions answered by the call for another that asked the same. `outcomes`: calls by outcome.
     `stopped`: what ended the run before its end (budget, quota, key, address, endpoint), None when nothing did; `problem`
     says it in words.
     """
 
-    answers: dict[str, LlmAnswer] = field(default_factory=dict)
-    unanswered: dict[str, str] = field(default_factory=dict)
     calls: int = 0
     cached: int = 0
     shared: int = 0
@@ -54,6 +52,27 @@ class LlmRun:
     stopped: Stop | None = None
     problem: str | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """The figures of the run by name, for metadata and reports."""
+        return {
+            "from the cache": self.cached,
+            "shared": self.shared,
+            "calls": self.calls,
+            **{f"calls {outcome}": number for outcome, number in sorted(self.outcomes.items())},
+            "prompt tokens": self.prompt_tokens,
+            "completion tokens": self.completion_tokens,
+            "cost in USD": self.cost_usd,
+        }
+
+
+@dataclass
+class LlmRun(Books):
+    """What came of one `answer`. Every key is in `answers` or in `unanswered` (with the reason), never in both."""
+
+    answers: dict[str, LlmAnswer] = field(default_factory=dict)
+    unanswered: dict[str, str] = field(default_factory=dict)
 
     @property
     def requests(self) -> int:
@@ -67,13 +86,7 @@ class LlmRun:
             "requests": self.requests,
             "answered": len(self.answers),
             "unanswered": len(self.unanswered),
-            "from the cache": self.cached,
-            "shared": self.shared,
-            "calls": self.calls,
-            **{f"calls {outcome}": number for outcome, number in sorted(self.outcomes.items())},
-            "prompt tokens": self.prompt_tokens,
-            "completion tokens": self.completion_tokens,
-            "cost in USD": self.cost_usd,
+            **super().counts,
         }
 
 

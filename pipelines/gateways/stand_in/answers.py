@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.gateways.stand_in import annotation, preferences, reranking
+from pipelines.gateways.stand_in import (
+    agents,
+    annotation,
+    judging,
+    personas,
+    preferences,
+    reranking,
+    rewriting,
+    simulators,
+)
 
 # Data and temperature of a request in, answer out; by the name of the prompt.
 Answerer = Callable[[Mapping[str, Any], float], object]
-ANSWERERS: Mapping[str, Answerer] = {**annotation.ANSWERERS, **preferences.ANSWERERS, **reranking.ANSWERERS}
+ANSWERERS: Mapping[str, Answerer] = {
+    **annotation.ANSWERERS,
+    **preferences.ANSWERERS,
+    **reranking.ANSWERERS,
+    **personas.ANSWERERS,
+    **simulators.ANSWERERS,
+    **agents.ANSWERERS,
+    **rewriting.ANSWERERS,
+    **judging.ANSWERERS,
+}
 
 _DEEPEST = 20
 

@@ -46,10 +46,13 @@ class _Refused(Exception):
         kind = "invalid_request_error" if status < 429 else "server_error"
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
+# Of temperature, for each seed.
+_SEED = 1e-9
+
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request that holds to the protocol. `schema` is None where none was given."""
+    """A request that holds to the protocol. `schema` is None where none was given. `temperature`: what rules draw by, the seed in it."""
 
     messages: list[dict[str, Any]]
     temperature: float
@@ -236,7 +239,9 @@ def _asked(body: bytes, fault: str | None) -> _Asked:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise _Refused(400, "max_tokens must be a positive integer", "max_tokens")
     task, schema = _shape(content.get("response_format"), messages, fault)
-    return _Asked(messages, float(temperature), limit, task, schema)
+    # Rules draw by data and temperature. A seed is a hair of it, so that samples differ as a model's do; at temperature 0 they do not.
+    drawn_at = temperature + _SEED * ((seed or 0) % 1_000_000) if temperature else 0.0
+    return _Asked(messages, float(drawn_at), limit, task, schema)
 
 
 def _shape(form: Any, messages: list[dict[str, Any]], fault: str | None) -> tuple[str | None, dict[str, Any] | None]:

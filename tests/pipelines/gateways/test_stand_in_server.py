@@ -147,6 +147,15 @@ def test_rules_get_the_data_between_the_delimiters(stand_in: StandIn, monkeypatc
     assert seen == [({"n": 30, "t": "</data>"}, 0.5)]
 
 
+def test_seeds_make_other_samples_but_not_at_temperature_0(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = known(monkeypatch, lambda data: {"n": 1})
+    for temperature, seed in ((0, 1), (0, 2), (0.5, None), (0.5, 1), (0.5, 2), (0.5, 1)):
+        post(stand_in, body(temperature=temperature, seed=seed))
+    drawn = [temperature for _, temperature in seen]
+    assert drawn[0] == drawn[1] and drawn[3] == drawn[5]
+    assert len(set(drawn[2:5])) == 3 and all(round(each, 3) == 0.5 for each in drawn[2:])
+
+
 def test_a_megabyte_of_blanks_is_no_trouble(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = known(monkeypatch, lambda data: {"n": 3})
     said = f"<data>\n{json.dumps({'t': ' ' * 1_000_000})}\n</data>"

@@ -248,6 +248,7 @@ def test_truth_lies_outside_every_catalogue(pack: Path) -> None:
         "films.parquet",
         "rejects.json",
         "ratings.parquet",
+        "reviews.json",
         "mentions.parquet",
         "operations.parquet",
         "dialogues.parquet",

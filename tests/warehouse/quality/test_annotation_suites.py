@@ -37,7 +37,7 @@ def _holds(turn: int, by: str | None, operations: list[str], rules: float | None
     }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tables() -> Tables:
     turns = [
         {**_place(at), "domain": "film", "split": "train", "role": role, "text": "t", "plain_text": "t", "images": [], "captions": [], "content_hash": at}
@@ -59,12 +59,15 @@ def tables() -> Tables:
     }  # fmt: skip
 
 
-def wrong(tables: Tables) -> set[str]:
-    """Names of the checks that fail. A figure of an empty column cannot be had: that check is errored, which is no failure."""
+def wrong(tables: Tables, sound: Tables | None = None) -> set[str]:
+    """Names of the checks that fail. A figure of an empty column cannot be had: that check is errored, which is no failure.
+
+    A table as it stands in `sound` has passed its suite already.
+    """
     found = [
         each
         for suite in annotation.SUITES
-        if suite.table.name in tables
+        if suite.table.name in tables and not (sound and tables[suite.table.name] is sound[suite.table.name])
         for each in audit(suite.table.name, tables[suite.table.name])
     ]
     checks = [check for check in cross_checks([]) if check.table.startswith("anno_")]
@@ -119,4 +122,4 @@ def test_no_annotations_are_sound_too(tables: Tables) -> None:
     ],
 )
 def test_damage_is_found(tables: Tables, damage: Callable[[Tables], Tables], check: str) -> None:
-    assert check in wrong(damage(tables))
+    assert check in wrong(damage(tables), tables)

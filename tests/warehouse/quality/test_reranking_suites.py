@@ -41,7 +41,7 @@ def _reward(draw: int, **changes: Any) -> dict[str, Any]:
 UNLABELLED = {"has_label": False, "label_rank": None, "reward": 0.0, "outcome": "no_label", "request_hash": None}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tables() -> Tables:
     figure = {
         "dataset": "redial", "system": "lrurec", "model": "m", "is_stand_in": False, "prompt_version": "rerank@1", "is_thinking": False,
@@ -66,9 +66,12 @@ def tables() -> Tables:
     }
 
 
-def wrong(tables: Tables) -> set[str]:
-    """Names of the checks that fail."""
-    found = [each for suite in reranking.SUITES for each in audit(suite, tables[suite.table.name])]
+def wrong(tables: Tables, sound: Tables | None = None) -> set[str]:
+    """Names of the checks that fail. A table as it stands in `sound` has passed its suite already."""
+    suites = [
+        suite for suite in reranking.SUITES if not sound or tables[suite.table.name] is not sound[suite.table.name]
+    ]
+    found = [each for suite in suites for each in audit(suite, tables[suite.table.name])]
     own = {suite.table.name for suite in reranking.SUITES}
     checks = [check for check in cross_checks([]) if check.table in own]
     with over(tables) as ask:
@@ -134,7 +137,7 @@ def test_empty_tables_are_sound_too(tables: Tables) -> None:
     ],
 )
 def test_damage_is_found(tables: Tables, damage: Callable[[Tables], Tables], check: str) -> None:
-    assert check in wrong(damage(tables))
+    assert check in wrong(damage(tables), tables)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +149,4 @@ def test_damage_is_found(tables: Tables, damage: Callable[[Tables], Tables], che
 )
 def test_sets_that_should_not_be_there_are_found(tables: Tables, row: dict[str, Any], check: str) -> None:
     more = pl.concat([tables["rl_rewards"], pl.DataFrame([row], schema=RL_REWARDS.schema)])
-    assert check in wrong({**tables, "rl_rewards": more})
+    assert check in wrong({**tables, "rl_rewards": more}, tables)

@@ -39,6 +39,8 @@ from warehouse.tables import (
     ranking_evaluation,
     reranking,
     retrieval,
+    simulation,
+    simulation_evaluation,
     titles,
 )
 from warehouse.tables import corpus as corpus_tables
@@ -46,7 +48,7 @@ from warehouse.tables import corpus as corpus_tables
 Corpus = dict[str, pl.DataFrame]
 CONTRACTS = (*corpus_tables.TABLES, *titles.TABLES)
 BEYOND_CORPUS = (
-    dialogues, mentions, llm, annotation, preferences, interactions, retrieval, reranking, ranking_evaluation,
+    dialogues, mentions, llm, annotation, preferences, interactions, retrieval, reranking, ranking_evaluation, simulation, simulation_evaluation,
 )  # fmt: skip
 # The fixture `corpus` has rows of these; conversations have tests of their own.
 SUITES = {suite.table.name: suite for suite in corpus_suites.SUITES}

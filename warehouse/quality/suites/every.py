@@ -14,11 +14,13 @@ from warehouse.quality.suites import (
     ranking_evaluation,
     reranking,
     retrieval,
+    simulation,
     training,
 )
 
 _AREAS = (
     corpus, dialogues, mentions, llm, annotation, preferences, interactions, retrieval, training, reranking, ranking_evaluation,
+    simulation,
 )  # fmt: skip
 
 SUITES: dict[str, Suite] = {suite.table.name: suite for area in _AREAS for suite in area.SUITES}
