@@ -162,7 +162,7 @@ def conversation_assets(
                     CORE_ITEM_LINKS.name,
                     CORE_MOVIES.name,
                     ANNO_VALIDATION.name,
-                    PREF_ECPO_PAIRS.name,
+                    dg.AssetDep(PREF_ECPO_PAIRS.name, partition_mapping=dg.AllPartitionMapping()),
                 ],
                 f"constructions {PAIRS_VERSION}",
                 # Simulations come once a week, or never: pairs do not wait for them.

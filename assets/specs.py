@@ -37,7 +37,7 @@ def table_schema(table: Table) -> dg.TableSchema:
 
 def table_spec(
     table: Table,
-    deps: Iterable[str],
+    deps: Iterable[str | dg.AssetDep],
     code_version: str,
     condition: dg.AutomationCondition | None = None,
     freshness: dg.FreshnessPolicy | None = None,

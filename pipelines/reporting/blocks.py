@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass
 class Block:
-    """A headline, what it says, a table, and plots with their captions.
+    """A headline, what it says, a table, and plots with their captions. A row that is a text is a headline over the rows below it.
 
     `is_folded`: the table is shown when asked for. `has_small_plots`: more of them side by side. `wide`: columns whose text may take several lines.
     """
@@ -36,7 +36,7 @@ class Block:
     title: str
     words: str = ""
     header: Sequence[str] = ()
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: list[list[Any] | str] = field(default_factory=list)
     plots: list[tuple[str, str]] = field(default_factory=list)
     is_folded: bool = False
     has_small_plots: bool = False

@@ -48,6 +48,15 @@ class Bar:
     is_baseline: bool = False
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of stacked bars: its length in each of them."""
+
+    name: str
+    lengths: Sequence[float]
+    color: str
+
+
 def drawn(draw: Callable[[Any], None], width_in: float, height_in: float, name: str) -> str:
     """An SVG element with what `draw` draws on fresh axes; `name` is its label for those who do not see it, and unique in the page."""
     import matplotlib
@@ -134,6 +143,7 @@ def bars(rows: Sequence[Bar], name: str, x: str) -> str:
         axes.set_yticks(range(len(rows)), [each.name for each in reversed(rows)])
         axes.set_xlabel(x)
         axes.set_xlim(left=0)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.grid(False, axis="y")
 
     return drawn(draw, 7.6, 0.7 + 0.27 * len(rows), name)
@@ -180,16 +190,17 @@ def dots(rows: Sequence[Bar], name: str, x: str) -> str:
     return drawn(draw, 4.4, 0.8 + 0.3 * len(rows), name)
 
 
-def stacked(names: Sequence[str], parts: Mapping[str, Sequence[float]], name: str, x: str) -> str:
-    """Horizontal bars made of parts, the first on top: `parts` holds, for each part, its length in every bar of `names`."""
+def stacked(names: Sequence[str], parts: Sequence[Part], name: str, x: str) -> str:
+    """Horizontal bars made of parts, the first on top."""
 
     def draw(axes: Any) -> None:
         places = range(len(names) - 1, -1, -1)
         left = [0.0] * len(names)
-        for (label, lengths), color in zip(parts.items(), cycle(COLORS), strict=False):
-            axes.barh(places, lengths, left=left, color=color, label=label, height=0.66)
-            left = [start + length for start, length in zip(left, lengths, strict=True)]
+        for part in parts:
+            axes.barh(places, part.lengths, left=left, color=part.color, label=part.name, height=0.66)
+            left = [start + length for start, length in zip(left, part.lengths, strict=True)]
         axes.set_yticks(places, names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel(x)
         axes.grid(False, axis="y")
         _legend(axes)
@@ -212,7 +223,7 @@ def histograms(
         axes.set_ylabel("share")
         axes.set_xlim(edges[0], edges[-1])
         if is_small:
-            axes.legend(frameon=False, fontsize=8, loc="upper right")
+            axes.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         else:
             _legend(axes)
 

@@ -52,8 +52,8 @@ def examples(episodes: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, str]:
         .sort("gain", "pair_id", descending=[True, False])
     )
     candidates = {
-        # The most satisfying success, and the least satisfying failure among those that went on for longest.
-        "A success": scored.filter("is_success").sort("satisfaction_mean", "episode_id", descending=[True, False]),
+        # The most satisfying success that took a few turns, and the least satisfying failure among those that went on for longest.
+        "A success": scored.filter("is_success").sort(pl.col("agent_turns") > 2, "satisfaction_mean", "episode_id", descending=[True, True, False]),
         "A failure": scored.filter(~pl.col("is_success")).sort("agent_turns", "satisfaction_mean", "episode_id", descending=[True, False, False]),
         "A rewrite": best,
     }  # fmt: skip

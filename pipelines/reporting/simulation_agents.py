@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.reporting.blocks import Block, Cell, interval
-from pipelines.reporting.plots import Bar, Series, bars, lines, stacked
+from pipelines.reporting.plots import BASELINE, COLORS, Bar, Part, Series, bars, lines, stacked
 from warehouse.tables.simulation import AGENTS, EPISODE_OUTCOMES, POLICIES
 
 ALL = "all"
@@ -40,6 +40,7 @@ _RSO = {
     "distinct_2": "Distinct-2",
     "distinct_2_by_episode": "Distinct-2 within an episode",
 }
+_SPLIT_WORDS = {"test": "test split", "train": "train split", ALL: "all episodes"}
 _VERDICTS = {
     "WR": "win_rate",
     "WR flexibility": "win_rate_flexibility",
@@ -53,12 +54,13 @@ _BASELINES = {
     "retrieve_once": "the five items nearest to the user's first turn, all named at once",
 }
 _PARTS = {"flexibility": 2, "coherence": 2, "guidance": 1}
-_OUTCOME_WORDS = {
-    "found": "found",
-    "not_found": "not found",
-    "left": "user left",
-    "leaked": "target leaked",
-    "failed": "failed",
+# How episodes end, in words, and the colour of it.
+_ENDINGS = {
+    "found": ("found", COLORS[0]),
+    "not_found": ("not found", BASELINE),
+    "left": ("user left", COLORS[5]),
+    "leaked": ("target leaked", COLORS[3]),
+    "failed": ("failed", COLORS[1]),
 }
 _PROBLEMS = 8
 
@@ -77,13 +79,13 @@ def agent_blocks(frames: Mapping[str, pl.DataFrame]) -> list[Block]:
     """All of them, the most important first; those that have nothing to show left out."""
     numbers, episodes, turns = frames["eval_simulation"], frames["sim_episodes"], frames["sim_turns"]
     blocks = [
-        *_results(numbers),
+        _results(numbers),
         _by_turn(episodes),
         _satisfaction(episodes, turns),
         _endings(episodes),
         _moves(episodes, turns),
         _wins(numbers, frames["sim_judgements"]),
-        *_rso(numbers),
+        _rso(numbers),
     ]
     return [block for block in blocks if not block.is_empty]
 
@@ -125,39 +127,37 @@ def _figure(row: Mapping[str, Any] | None, form: str) -> str | Cell:
     return Cell(shown.value, ", ".join(filter(None, (shown.below, f"n = {row['n']:,}"))))
 
 
-def _results(numbers: pl.DataFrame) -> list[Block]:
-    """A table for each domain and simulator: agents by success, recall, turns, satisfaction and wins."""
-    blocks = []
+def _results(numbers: pl.DataFrame) -> Block:
+    """Agents by success, recall, turns, satisfaction and wins, for each domain and simulator."""
+    block = Block(
+        "Agents",
+        "SR: a reply holds the target's full title. R: the target was retrieved. Satisfaction: 0 to 5, mean over turns. WR: share of comparisons won against the expert agent, ties half. "
+        "95 % intervals, clustered by target or user, whichever is wider.",
+        ["Agent", *(head for _, head, _ in _HEADLINE)],
+    )
+    told = [key for key in _BASELINES if key in numbers["agent"]]
+    if told:
+        block.words += f" Baselines: {'; '.join(f'{name(key)}: {_BASELINES[key]}' for key in told)}."
     for domain, simulator, whole in _places(numbers):
         split = shown_split(whole.filter(pl.col("measure") == "success"))
         part = whole.filter(pl.col("split") == split)
         found = {(row["agent"], row["measure"]): row for row in part.iter_rows(named=True)}
-        shown = [each for each in _HEADLINE if any((agent, each[0]) in found for agent in part["agent"].unique())]
         order = [agent for agent in _ordered(part) if any((agent, key) in found for key, _, _ in _HEADLINE)]
-        if not shown or not order:
+        if not order:
             continue
-        block = Block(
-            f"Agents: {where(domain, simulator)}",
-            f"{'All episodes' if split == ALL else f'The {split} split'}; 95 % intervals, clustered by target or user, whichever is wider. SR: a reply holds the target's full "
-            "title. R: the target was retrieved. Satisfaction: 0 to 5, mean over turns. WR: share of comparisons won against the expert agent, ties half.",
-            ["Agent", *(head for _, head, _ in shown)],
-        )
-        told = [f"{name(key)}: {words}" for key, words in _BASELINES.items() if key in order]
-        if told:
-            block.words += f" Baselines: {'; '.join(told)}."
+        block.rows.append(f"{where(domain, simulator)}: {_SPLIT_WORDS[split]}")
         points = []
         for agent in order:
             is_baseline = agent not in AGENTS
             words = f"{name(agent)}{' (baseline)' if is_baseline else ''}"
-            block.rows.append([words, *(_figure(found.get((agent, key)), form) for key, _, form in shown)])
+            block.rows.append([words, *(_figure(found.get((agent, key)), form) for key, _, form in _HEADLINE)])
             success = found.get((agent, "success"))
             if success is not None and success["value"] is not None:
                 points.append(Bar(words, success["value"], success["low"], success["high"], is_baseline))
         if points:
             plot = bars(points, f"Success of agents, {where(domain, simulator)}", "SR")
-            block.plots.append((plot, "Success rate with 95 % intervals; baselines are grey."))
-        blocks.append(block)
-    return blocks
+            block.plots.append((plot, f"{where(domain, simulator)}: SR with 95 % intervals; baselines are grey."))
+    return block
 
 
 def _by_turn(episodes: pl.DataFrame) -> Block:
@@ -241,7 +241,7 @@ def _endings(episodes: pl.DataFrame) -> Block:
     block = Block(
         "How conversations ended",
         "All episodes, train and test. Leaked: the user named the target before the agent did; such an episode counts nowhere. Failed: an answer could not be had or used; it counts as not found.",
-        ["Domain", "Simulator", "Agent", "Episodes", *(words.capitalize() for words in _OUTCOME_WORDS.values()), "Accepted"],
+        ["Agent", "Episodes", *(words.capitalize() for words, _ in _ENDINGS.values()), "Accepted"],
     )  # fmt: skip
     if episodes.is_empty():
         return block
@@ -254,35 +254,22 @@ def _endings(episodes: pl.DataFrame) -> Block:
         .then(pl.lit("left"))
         .otherwise(pl.lit("not_found"))
     )
-    keys = ["domain", "simulator", "agent"]
-    counts = episodes.group_by(*keys).agg(
-        *((end == key).sum().alias(key) for key in _OUTCOME_WORDS),
-        accepted=pl.col("is_accepted").sum(),
-        episodes=pl.len(),
+    counts = episodes.group_by("domain", "simulator", "agent").agg(
+        *((end == key).sum().alias(key) for key in _ENDINGS), accepted=pl.col("is_accepted").sum(), episodes=pl.len()
     )
-    rows = sorted(
-        counts.iter_rows(named=True), key=lambda row: (row["domain"], row["simulator"], _place_of(row["agent"]))
-    )
-    for row in rows:
-        numbers = [f"{row[key]:,}" for key in _OUTCOME_WORDS]
-        block.rows.append(
-            [
-                row["domain"],
-                name(row["simulator"]),
-                name(row["agent"]),
-                f"{row['episodes']:,}",
-                *numbers,
-                f"{row['accepted']:,}",
-            ]
-        )
-    labels = [f"{row['domain']}, {name(row['simulator'])}, {name(row['agent'])}" for row in rows]
-    parts = {words: [row[key] / row["episodes"] for row in rows] for key, words in _OUTCOME_WORDS.items()}
-    block.plots.append(
-        (
-            stacked(labels, parts, "How conversations ended", "share of episodes"),
-            "Each bar is all episodes of one agent.",
-        )
-    )
+    labels: list[str] = []
+    lengths: dict[str, list[float]] = {key: [] for key in _ENDINGS}
+    for domain, simulator, part in _places(counts):
+        block.rows.append(where(domain, simulator))
+        for row in sorted(part.iter_rows(named=True), key=lambda row: _place_of(row["agent"])):
+            numbers = (row[key] for key in ("episodes", *_ENDINGS, "accepted"))
+            block.rows.append([name(row["agent"]), *(f"{number:,}" for number in numbers)])
+            labels.append(f"{where(domain, simulator)}, {name(row['agent'])}")
+            for key, own in lengths.items():
+                own.append(row[key] / row["episodes"])
+    parts = [Part(words, lengths[key], color) for key, (words, color) in _ENDINGS.items()]
+    plot = stacked(labels, parts, "How conversations ended", "share of episodes")
+    block.plots.append((plot, "Each bar is all episodes of one agent."))
     problems = episodes.filter((pl.col("outcome") == "failed") & pl.col("problem").is_not_null())["problem"]
     if problems.len():
         said = problems.value_counts(sort=True).sort("count", "problem", descending=[True, False]).head(_PROBLEMS)
@@ -296,13 +283,13 @@ def _moves(episodes: pl.DataFrame, turns: pl.DataFrame) -> Block:
     block = Block(
         "What simulated users did",
         "Moves of the users after their opening, by policy. A user that hardly ever refuses or leaves cooperates more than people do.",
-        ["Domain", "Simulator", "Moves", *(policy.replace("_", " ").capitalize() for policy in POLICIES[1:])],
+        ["Users", "Moves", *(policy.replace("_", " ").capitalize() for policy in POLICIES[1:])],
     )
     moves = turns.filter((pl.col("role") == "user") & (pl.col("turn") > 0) & pl.col("policy").is_not_null())
     moves = moves.join(episodes.select("episode_id", "simulator"), on="episode_id")
     for domain, simulator, part in _places(moves):
         shares = [f"{(part['policy'] == policy).sum() / part.height:.1%}" for policy in POLICIES[1:]]
-        block.rows.append([domain, name(simulator), f"{part.height:,}", *shares])
+        block.rows.append([where(domain, simulator), f"{part.height:,}", *shares])
     return block
 
 
@@ -312,15 +299,15 @@ def _wins(numbers: pl.DataFrame, judgements: pl.DataFrame) -> Block:
         "Judged side by side",
         "Each episode against the expert agent's on the same task, shown to the judge in both orders. WR: share won, ties half. Undecided: pairs whose two verdicts add up to nothing. Position bias: pairs in which "
         "the verdict goes to the same place in both orders, whoever stands there. 95 % intervals, n in pairs. Shown first, shown second: verdicts on the whole conversation, won · tie · lost.",
-        ["Users", "Agent", *_VERDICTS, "Shown first", "Shown second", "No answer"],
+        ["Agent", *_VERDICTS, "Shown first", "Shown second", "No answer"],
     )  # fmt: skip
     for domain, simulator, part in _places(judgements.filter(pl.col("measure") == "win")):
+        block.rows.append(where(domain, simulator))
         for agent in sorted(part["agent"].unique(), key=_place_of):
             own = part.filter(pl.col("agent") == agent)
             rates = (_one(numbers, domain, agent, simulator, measure) for measure in _VERDICTS.values())
             block.rows.append(
                 [
-                    where(domain, simulator),
                     name(agent),
                     *(_figure(rate, ".2f") for rate in rates),
                     *_orders(own.filter(pl.col("dimension").fill_null("overall") == "overall")),
@@ -345,31 +332,31 @@ def _orders(own: pl.DataFrame) -> Iterator[str]:
         yield f"{(values > 0).sum():,} · {(values == 0).sum():,} · {(values < 0).sum():,}" if values.len() else "–"
 
 
-def _rso(numbers: pl.DataFrame) -> list[Block]:
-    """RSO's measures: one table for each domain and simulator, with what each leaves out."""
-    blocks = []
-    for domain, simulator, whole in _places(numbers):
-        known = whole.filter(pl.col("measure").is_in(list(_RSO)))
-        part = known.filter(pl.col("split") == shown_split(known))
-        agents = [agent for agent in _ordered(part) if agent in AGENTS]
+def _rso(numbers: pl.DataFrame) -> Block:
+    """RSO's measures, with what each leaves out."""
+    known = numbers.filter(pl.col("measure").is_in(list(_RSO)) & pl.col("agent").is_in(AGENTS))
+    agents = sorted(known["agent"].unique(), key=_place_of)
+    block = Block(
+        "RSO's measures",
+        "n is the denominator; what is left out of it is counted, with the reason. 95 % intervals, clustered by target or user.",
+        ["Measure", *(name(agent) for agent in agents), "Left out"],
+        wide=["Left out"],
+    )
+    for domain, simulator, whole in _places(known):
+        split = shown_split(whole)
+        part = whole.filter(pl.col("split") == split)
         found = {(row["agent"], row["measure"]): row for row in part.iter_rows(named=True)}
         # What nothing could be measured of is left out of the table; it stands among all numbers.
         shown = [key for key in _RSO if any((found.get((agent, key)) or {"n": 0})["n"] for agent in agents)]
-        if not shown:
-            continue
-        block = Block(
-            f"RSO's measures: {where(domain, simulator)}",
-            f"{'All episodes' if shown_split(known) == ALL else f'The {shown_split(known)} split'}; 95 % intervals. n is the denominator; what is left out of it is counted, with the reason.",
-            ["Measure", *(name(agent) for agent in agents), "Left out"],
-            wide=["Left out"],
-        )
+        if shown:
+            block.rows.append(f"{where(domain, simulator)}: {_SPLIT_WORDS[split]}")
         for key in shown:
-            rows = [found[agent, key] for agent in agents if (agent, key) in found]
-            reasons = list(
-                dict.fromkeys(f"{name(row['agent'])}: {row['invalid_reason']}" for row in rows if row["invalid"])
-            )
-            block.rows.append(
-                [_RSO[key], *(_figure(found.get((agent, key)), ".2f") for agent in agents), "; ".join(reasons) or "–"]
-            )
-        blocks.append(block)
-    return blocks
+            figures = (_figure(found.get((agent, key)), ".2f") for agent in agents)
+            left_out: dict[str, list[str]] = {}
+            for agent in agents:
+                row = found.get((agent, key))
+                if row is not None and row["invalid"]:
+                    left_out.setdefault(row["invalid_reason"] or f"{row['invalid']:,}", []).append(name(agent))
+            reasons = (f"{', '.join(who)}: {reason}" for reason, who in left_out.items())
+            block.rows.append([_RSO[key], *figures, "; ".join(reasons) or "–"])
+    return block

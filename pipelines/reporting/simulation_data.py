@@ -43,9 +43,9 @@ _FIDELITY = {
     "type_token": "distinct words over words",
 }
 _METHODS = {
-    "episode": "Conversations (both methods start from them)",
+    "episode": "Conversations themselves",
     "ecpo": "ECPO: rewrites and second confirmations",
-    "tree": "Tree sampling: replies sampled, each played to the end",
+    "tree": "Tree sampling: replies drawn, each played to the end",
 }
 # Figure of a method in eval_simulation, its head in the table, and how its values are written.
 _COSTS = (
@@ -142,7 +142,8 @@ def _fidelity(rows: pl.DataFrame) -> Block:
             )
             if row["value"] is not None:
                 points.append(Bar(row["population"], row["value"], row["low"], row["high"], row["kind"] == "human"))
-        if points:
+        # What is known of people alone is told in the table.
+        if points and not all(point.is_baseline for point in points):
             block.plots.append((dots(points, f"Fidelity: {words}", words), words.capitalize()))
     return block
 
@@ -221,19 +222,19 @@ def _costs(numbers: pl.DataFrame) -> Block:
         "What pairs cost",
         "Questions to the language model by what they were for, with tokens and prices of the calls that answered them. ECPO scores turns while a conversation is played and rewrites some of them; tree "
         "sampling plays every sampled reply to the end. Conversations: those that ECPO's pairs come from, and those that tree sampling played in addition. Per pair: beyond the conversations that both start from.",
-        ["Domain", "For", *(head for _, head, _ in _COSTS)],
+        ["For", *(head for _, head, _ in _COSTS)],
     )  # fmt: skip
     whole = numbers.filter(pl.all_horizontal(pl.col("agent", "simulator", "split") == ALL))
     found = {(row["domain"], row["measure"]): row["value"] for row in whole.iter_rows(named=True)}
-    domains = [ALL, *sorted(set(whole["domain"]) - {ALL})]
-    for domain in domains:
-        for method, words in _METHODS.items():
-            values = {key: found.get((domain, f"{method}_{key}")) for key, _, _ in _COSTS}
-            if values["questions"] is not None:
-                block.rows.append([domain, words, *(_number(values[key], form) for key, _, form in _COSTS)])
-    # Where all domains are only one, it need not stand twice.
-    if len({row[0] for row in block.rows}) == 2:
-        block.rows = [row for row in block.rows if row[0] != ALL]
+    domains = sorted({domain for domain, _ in found} - {ALL})
+    # Where there is one domain, all of them need not stand beside it.
+    for domain in domains if len(domains) == 1 else [ALL, *domains]:
+        asked = [method for method in _METHODS if found.get((domain, f"{method}_questions")) is not None]
+        if asked:
+            block.rows.append("all domains" if domain == ALL else domain)
+        for method in asked:
+            values = (_number(found.get((domain, f"{method}_{key}")), form) for key, _, form in _COSTS)
+            block.rows.append([_METHODS[method], *values])
     costs = {method: found.get((ALL, f"{method}_questions_per_pair")) for method in _SHORT}
     points = [
         Bar(f"{_SHORT[method]} ({found[ALL, f'{method}_pairs']:,.0f} pairs)", value, is_baseline=method == "tree")

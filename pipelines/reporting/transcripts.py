@@ -18,6 +18,9 @@ from warehouse.tables.simulation import TRAITS
 Titles = Mapping[tuple[str, str], str]
 T = TypeVar("T")
 
+# How RSO ends a conversation: above its stop threshold.
+_WON_OVER = "the user was won over"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -107,10 +110,10 @@ class Transcript:
         turns = f"{self.agent_turns} of {self.turn_limit} turns"
         if self.is_success:
             answer = "the user accepted it" if self.is_accepted else "the user did not say yes to it"
-            return f"found in turn {self.success_turn}; {answer}"
+            return f"found in turn {self.success_turn}; {_WON_OVER if self.is_stopped else answer}"
         rest = ", though a search had retrieved it" if self.is_retrieved else ""
         ended = {
-            "completed": f"not found in {turns}{rest}",
+            "completed": f"not found in {turns}{rest}{f'; {_WON_OVER}' if self.is_stopped else ''}",
             "left": f"the user left after {turns}{rest}",
             "leaked": "the user named the target: counts nowhere",
             "failed": f"broke off after {turns}",

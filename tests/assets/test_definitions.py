@@ -20,16 +20,21 @@ from assets.automation import (
     EVERYTHING_JOB,
     REFRESH_JOB,
     RETRIEVAL_JOB,
+    SIMULATION_JOB,
+    SIMULATION_PARTITIONS,
+    simulations,
     sources_sensor,
 )
 from assets.build.dialogues import TABLES as READ_TABLES
 from assets.contracts import all_contracts
-from assets.groups import EXTERNAL, GROUPS, REFRESHED
+from assets.groups import EXTERNAL, GROUPS, PARTITIONED, REFRESHED, SIMULATED
 from assets.retrieval import GPU_POOL, ON_GPU
+from assets.runs import phases
 from pipelines.sources.blocks import all_blocks
 from tests.assets.commands import PROJECT, environment
 from warehouse.quality.suites.every import SUITES
 from warehouse.tables.dialogues import DATASETS
+from warehouse.tables.simulation import AGENTS, SIM_DOMAINS
 from warehouse.tables.titles import raw_table_name
 
 HEAVY = (
@@ -119,7 +124,12 @@ def test_only_what_is_read_from_files_has_no_inputs(defs: dg.Definitions) -> Non
         ("core_mentions", {"core_turns", "core_mention_hints", "core_dialogue_items", "core_movies"}),
         ("anno_turns", {"core_turns", "core_mentions", "anno_vto", "anno_validation"}),
         ("pref_pairs", {"core_turns", "core_mentions", "core_feedback", "core_movies", "anno_validation"}),
+        ("pref_pairs", {"pref_ecpo_pairs"}),
         ("pref_dpo", {"pref_pairs"}),
+        ("core_reviews", {"core_turns", "core_feedback", "core_movie_links"}),
+        ("sim_tasks", {"core_reviews", "sim_items"}),
+        ("sim_episodes", {"sim_tasks", "sim_personas", "sim_items"}),
+        ("eval_simulation", {"sim_episodes", "sim_judgements", "pref_ecpo_pairs", "llm_calls"}),
         ("core_rec_turns", {"core_dialogues", "core_turns", "core_film_mentions"}),
         ("ml_item_index", {"ml_item_embeddings"}),
         ("ml_retriever_lrurec", {"core_sessions", "core_rec_turns", "ml_item_embeddings"}),
@@ -143,18 +153,61 @@ def test_what_people_say_is_the_only_asset_that_no_run_makes(defs: dg.Definition
 
 def test_every_asset_belongs_to_a_group_that_a_command_can_name(specs: list[dg.AssetSpec]) -> None:
     assert {spec.group_name for spec in specs} == {group for groups in GROUPS.values() for group in groups}
-    assert set(REFRESHED) == set(GROUPS) - {"retrieval", "eval"}
+    assert set(REFRESHED) == set(GROUPS) - {"sim", "retrieval", "eval"}
 
 
-def test_conversations_are_partitioned_by_dataset_and_nothing_else_is(specs: list[dg.AssetSpec]) -> None:
-    partitioned = {spec.key.to_user_string(): spec.partitions_def for spec in specs if spec.partitions_def}
-    assert all(found.get_partition_keys() == list(DATASETS) for found in partitioned.values())
-    made = {
-        spec.key.to_user_string()
-        for spec in specs
-        if spec.group_name in {"dialogues", "anno", "pref"} and spec.key.to_user_string() not in EXTERNAL
-    }
-    assert set(partitioned) == made
+def test_conversations_are_partitioned_by_dataset_and_simulations_by_domain_and_agent(
+    specs: list[dg.AssetSpec],
+) -> None:
+    partitioned = {spec.key.to_user_string(): spec for spec in specs if spec.partitions_def}
+    by_dataset, by_agent = set(), set()
+    for name, spec in partitioned.items():
+        assert spec.partitions_def is not None
+        keys = spec.partitions_def.get_partition_keys()
+        if spec.group_name in SIMULATED:
+            by_agent.add(name)
+            assert keys == [f"{agent}|{domain}" for agent in AGENTS for domain in SIM_DOMAINS]
+        else:
+            by_dataset.add(name)
+            assert keys == list(DATASETS)
+    groups = {spec.key.to_user_string(): spec.group_name for spec in specs}
+    assert by_dataset == {name for name, group in groups.items() if group in PARTITIONED and name not in EXTERNAL}
+    assert by_agent == {name for name, group in groups.items() if group in SIMULATED}
+
+
+@pytest.mark.parametrize("agent", [None, *AGENTS])
+@pytest.mark.parametrize("domain", [None, *SIM_DOMAINS])
+def test_a_run_of_simulations_covers_what_is_asked_for(agent: str | None, domain: str | None) -> None:
+    tags = simulations(agent, domain)
+    first, last = (str(tags[f"dagster/asset_partition_range_{end}"]) for end in ("start", "end"))
+    keys = SIMULATION_PARTITIONS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))
+    wanted = {(one, other) for one in ([agent] if agent else AGENTS) for other in ([domain] if domain else SIM_DOMAINS)}
+    assert {tuple(str(key).split("|")) for key in keys} == wanted
+
+
+@pytest.mark.parametrize(
+    ("wanted", "jobs"),
+    [
+        ({"raw", "core"}, [EVERYTHING_JOB]),
+        ({"raw", "dialogues", "retrieval", "eval"}, [EVERYTHING_JOB]),
+        ({"episodes"}, [SIMULATION_JOB]),
+        ({"users", "episodes", "judgements"}, [EVERYTHING_JOB, SIMULATION_JOB, EVERYTHING_JOB]),
+        ({group for groups in GROUPS.values() for group in groups}, [EVERYTHING_JOB, SIMULATION_JOB, EVERYTHING_JOB]),
+    ],
+)
+def test_a_run_has_a_part_for_each_kind_of_partition(wanted: set[str], jobs: list[str], defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    parts = phases(wanted)
+    assert [part.job for part in parts] == jobs
+    assert sorted(group for part in parts for group in part.groups) == sorted(wanted)
+    there: set[dg.AssetKey] = set()
+    for part in parts:
+        there |= {key for key in graph.materializable_asset_keys if graph.get(key).group_name in part.groups}
+        later = {
+            key for key in graph.materializable_asset_keys if graph.get(key).group_name in wanted and key not in there
+        }
+        # Nothing is made before what it is made from.
+        assert not [key for key in there if graph.get(key).parent_keys & later]
 
 
 def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -> None:
@@ -171,6 +224,7 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
     # Films are linked across catalogues; a dataset of dialogues or a release of ratings stands for itself, and the others go on without it.
     assert not readable.pop("core_dialogues")
     assert not readable.pop("core_sessions")
+    assert not readable.pop("core_reviews")
     assert readable
     assert all(readable.values())
     assert not all(checks.values())
@@ -182,9 +236,10 @@ def test_checks_of_severity_error_block_what_comes_after(defs: dg.Definitions) -
         ("daily_refresh", REFRESH_JOB, "0 4 * * *", {}),
         ("daily_conversations", CONVERSATIONS_JOB, "0 5 * * *", ALL_DATASETS),
         ("weekly_training", RETRIEVAL_JOB, "0 8 * * 0", {}),
+        ("weekly_simulation", SIMULATION_JOB, "0 10 * * 0", simulations()),
     ],
 )
-def test_refreshes_are_scheduled_daily_and_training_weekly(
+def test_refreshes_are_scheduled_daily_training_and_simulations_weekly(
     defs: dg.Definitions, name: str, job: str, cron: str, tags: dict[str, str]
 ) -> None:
     schedule = defs.resolve_schedule_def(name)
@@ -208,7 +263,10 @@ def test_jobs_have_the_assets_of_their_part(defs: dg.Definitions, specs: list[dg
     evaluated = {"eval_ranking", "eval_ranking_tests", "eval_hallucination", "report_retrieval", "llm_calls"}
     learned = {key for key in made if group[key] in {"interactions", "embeddings", "retrieval"}}
     assert of(RETRIEVAL_JOB) == learned | {dg.AssetKey(name) for name in evaluated}
-    assert of(EVERYTHING_JOB) == made
+    simulated = {key for key in made if group[key] in {"users", "episodes", "judgements"}}
+    reported = {"llm_calls", "eval_simulation", "eval_simulator_fidelity", "report_simulation"}
+    assert of(SIMULATION_JOB) == simulated | {dg.AssetKey(name) for name in reported}
+    assert of(EVERYTHING_JOB) == {key for key in made if group[key] not in SIMULATED}
 
 
 def test_what_learns_or_embeds_takes_turns_on_the_gpu(defs: dg.Definitions) -> None:

@@ -218,7 +218,7 @@ class Asking:
         self._stop, self._freed = asyncio.Event(), asyncio.Event()
         self._over = self._loop.create_future()
         self._storing = Storing(self._cache)
-        self._play = asyncio.create_task(self._playing())
+        self._play = self._loop.create_task(self._playing())
         self._is_up.set()
         if self._is_cancelled:
             self._finish()
@@ -274,11 +274,13 @@ class Asking:
 
     def _call_more(self) -> None:
         """Let a call queue for its turn for every question that waits, as far as there are workers."""
+        if self._stop.is_set():
+            return
         if self._unsent and self._bucket is None:
             # That takes a while, in which nobody's turn must come: they would all be sent at once.
             self._endpoint.open()
             self._bucket = TokenBucket(self._settings.requests_per_minute / 60, time.monotonic, self._sleep)
-        while not self._stop.is_set() and self._queueing < self._unsent and len(self._calls) < self._settings.workers:
+        while self._queueing < self._unsent and len(self._calls) < self._settings.workers:
             self._queueing += 1
             self._begin_task(self._turn(), self._calls)
 

@@ -97,6 +97,14 @@ def expected(name: str, questions: int = 3) -> list[int]:
     return heard
 
 
+def completion(text: str, model: str = "m-1") -> bytes:
+    message = {"role": "assistant", "content": text}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return json.dumps(
+        {"model": model, "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
+    ).encode()
+
+
 def balanced(conversed: Conversed, cache: LlmCache) -> None:
     """The books of one run in a file of answers of its own."""
     ledger = LLM_CALLS.check(cache.calls())
@@ -229,6 +237,36 @@ def test_earlier_conversations_go_first_and_few_are_open(cache: LlmCache) -> Non
     assert ended == [f"c{n}" for n in range(30)], "one worker serves one conversation after the other"
 
 
+def test_a_question_goes_as_early_as_the_first_who_asks_it(cache: LlmCache, scripted: Any) -> None:
+    came: list[int] = []
+    has_come, may_go = threading.Event(), threading.Event()
+
+    def reply(_: Any, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        came.append(int(body["messages"][1]["content"].partition('"n":')[2].partition("}")[0]))
+        has_come.set()
+        assert may_go.wait(60)
+        return 200, {}, completion('{"number": 5}')
+
+    def first() -> Conversation[None]:
+        yield Errand("wait until all others wait")
+        may_go.set()
+        yield ask("q", n=4)
+
+    def other(n: int) -> Conversation[None]:
+        yield ask("q", n=n)
+
+    def wait(batch: Sequence[Any]) -> Sequence[Any]:
+        assert has_come.wait(60)
+        return batch
+
+    with scripted(reply) as endpoint:
+        at = LlmSettings(endpoint.base_url, "m-1", requests_per_minute=100_000, workers=1)
+        conversations = {"first": first(), **{f"c{n}": other(n) for n in range(6)}}
+        conversed = LlmGateway(at, None, cache).converse(conversations, wait, told)
+    assert came == [0, 4, 1, 2, 3, 5]
+    assert len(conversed.results) == 7 and conversed.run.shared == 1
+
+
 def test_with_nobody_nothing_happens(cache: LlmCache) -> None:
     gateway = LlmGateway(LlmSettings(base_url="http://127.0.0.1:9/v1"), None, cache)
     assert gateway.converse({}, no_errands, told) == Conversed()
@@ -296,14 +334,6 @@ def test_replay_leaves_unfinished_what_is_not_in_the_cache(cache: LlmCache, monk
     assert sorted(closed) == ["c6", "c7", "c8"]
     assert [len(conversed.asked[name]) for name in ("c5", "c6", "c7")] == [3, 0, 2]
     assert conversed.run.calls == 0 and conversed.run.stopped is None
-
-
-def completion(text: str, model: str = "m-1") -> bytes:
-    message = {"role": "assistant", "content": text}
-    usage = {"prompt_tokens": 100, "completion_tokens": 10}
-    return json.dumps(
-        {"model": model, "choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
-    ).encode()
 
 
 @pytest.mark.parametrize("workers", [1, 4])

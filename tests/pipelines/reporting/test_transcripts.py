@@ -59,6 +59,8 @@ def test_items_have_titles_and_the_target_is_marked(frames: dict[str, pl.DataFra
         ({"is_success": True, "success_turn": 2, "is_accepted": True}, "found in turn 2; the user accepted it"),
         ({"is_success": True, "success_turn": 2, "is_accepted": False}, "found in turn 2; the user did not say yes to it"),
         ({"is_success": False, "is_retrieved": True, "outcome": "completed", "agent_turns": 5}, "not found in 5 of 5 turns, though a search had retrieved it"),
+        ({"is_success": True, "success_turn": 1, "is_accepted": False, "is_stopped": True}, "found in turn 1; the user was won over"),
+        ({"is_success": False, "is_retrieved": False, "is_stopped": True, "outcome": "completed", "agent_turns": 2}, "not found in 2 of 5 turns; the user was won over"),
         ({"is_success": False, "is_retrieved": False, "outcome": "left", "agent_turns": 3}, "the user left after 3 of 5 turns"),
         ({"is_success": False, "outcome": "leaked", "problem": "said it"}, "the user named the target: counts nowhere: said it"),
         ({"is_success": False, "outcome": "failed", "agent_turns": 1, "problem": "no answer"}, "broke off after 1 of 5 turns: no answer"),
