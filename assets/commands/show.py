@@ -55,8 +55,8 @@ def episode(settings: Settings, episode_id: str, as_json: bool) -> None:
     if sys.stdout.isatty():
         _print_styled(lines)
         return
-    for indent, _, text in lines:
-        click.echo("\n".join(" " * indent + each for each in text.split("\n")).rstrip())
+    for lead, _, text in lines:
+        click.echo(f"\n{' ' * len(lead)}".join((lead + text).split("\n")).rstrip())
 
 
 def _transcript(warehouse: Warehouse, episode_id: str) -> Transcript:
@@ -100,14 +100,15 @@ def _listed(matching: pl.DataFrame) -> str:
     return harmless("\n".join(lines))
 
 
-# A line of output: how far it is set in, its style on a terminal, and its text.
-_Shown = tuple[int, str, str]
+# A line of output: what stands before the text and sets it in, its style on a terminal, and the text.
+_Shown = tuple[str, str, str]
+_SAID, _ABOUT = " " * 3, " " * 5
 
 
 def _lines(found: Transcript) -> Iterator[_Shown]:
-    yield 0, "bold", f"{found.agent} with {found.simulator}, {found.domain}, {found.split} split"
+    yield "", "bold", f"{found.agent} with {found.simulator}, {found.domain}, {found.split} split"
     if found.is_stand_in:
-        yield 0, "bold yellow", "STAND-IN: no language model answered; what was said and scored means nothing."
+        yield "", "bold yellow", "STAND-IN: no language model answered; what was said and scored means nothing."
     about = {
         "episode": f"{found.episode_id}, sample {found.sample}, {found.questions:,} questions to {found.model or 'no model'}",
         "user": found.user_id,
@@ -120,33 +121,33 @@ def _lines(found: Transcript) -> Iterator[_Shown]:
         about["profile"] = found.profile
     width = max(map(len, about))
     for name, text in about.items():
-        yield 0, "", f"{name:<{width}}  {text}"
+        yield f"{name:<{width}}  ", "", text
     for line in found.lines:
-        yield 0, "", ""
+        yield "", "", ""
         yield from _turn(line, found)
 
 
 def _turn(line: Line, found: Transcript) -> Iterator[_Shown]:
     is_agent = line.role == "assistant"
     does = f" · {line.does.replace('_', ' ')}" if line.does else ""
-    yield 0, "bold cyan" if is_agent else "bold green", f"{line.turn:>2} {found.agent if is_agent else 'user'}{does}"
-    yield 3, "", line.text
+    yield "", "bold cyan" if is_agent else "bold green", f"{line.turn:>2} {found.agent if is_agent else 'user'}{does}"
+    yield _SAID, "", line.text
     for query in line.queries:
-        yield 5, "dim", f"searched: {query}"
+        yield _ABOUT, "dim", f"searched: {query}"
     if line.retrieved:
         titles = (f"*{each.title}* (the target)" if each.is_target else each.title for each in line.retrieved)
-        yield 5, "dim", f"found: {'; '.join(titles)}"
+        yield _ABOUT, "dim", f"found: {'; '.join(titles)}"
     if (scores := line.scores) is not None:
         if scores.satisfaction is None:
-            yield 5, "yellow", "score: none of the answers could be used"
+            yield _ABOUT, "yellow", "score: none of the answers could be used"
         else:
             parts = ", ".join(f"{name} {_points(getattr(scores, name), most)}" for name, most in _MOST.items())
             samples = f", mean of {scores.samples}" if scores.samples > 1 else ""
-            yield 5, "magenta", f"score: {_points(scores.satisfaction, 5)} ({parts}{samples})"
+            yield _ABOUT, "magenta", f"score: {_points(scores.satisfaction, 5)} ({parts}{samples})"
         if scores.reason:
-            yield 5, "dim", f"why: {scores.reason}"
+            yield _ABOUT, "dim", f"why: {scores.reason}"
         if scores.feeling is not None:
-            yield 5, "magenta", f"state: {scores.feeling:.2f} ({', '.join(scores.feelings)})"
+            yield _ABOUT, "magenta", f"state: {scores.feeling:.2f} ({', '.join(scores.feelings)})"
     if (rewrite := line.rewrite) is not None:
         status = "" if rewrite.status == "kept" else f", not kept: {rewrite.status.replace('_', ' ')}"
         after = (
@@ -154,7 +155,7 @@ def _turn(line: Line, found: Transcript) -> Iterator[_Shown]:
             if rewrite.score_after is None
             else f", {_points(rewrite.score_before, 5)} -> {_points(rewrite.score_after, 5)}"
         )
-        yield 5, "blue", f"rewritten{after}{status}: {rewrite.text or '(nothing usable)'}"
+        yield _ABOUT, "blue", f"rewritten{after}{status}: {rewrite.text or '(nothing usable)'}"
 
 
 def _points(value: float | None, most: int) -> str:
@@ -163,9 +164,17 @@ def _points(value: float | None, most: int) -> str:
 
 def _print_styled(lines: Iterator[_Shown]) -> None:
     from rich.console import Console
-    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    for indent, style, text in lines:
-        console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
+    for lead, style, text in lines:
+        if not lead:
+            console.print(Text(text, style=style))
+            continue
+        # Two columns, so that what is wrapped stays under its beginning.
+        grid = Table.grid()
+        grid.add_column(width=len(lead), no_wrap=True)
+        grid.add_column()
+        grid.add_row(Text(lead, style="dim"), Text(text, style=style))
+        console.print(grid)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from assets.build.files import checked
 from assets.build.simulation_report import SHOWN, build_simulation_report
+from assets.commands import show as command
 from assets.commands.show import show
 from pipelines.reporting import plots
 from tests import simulation_frames
@@ -73,6 +74,15 @@ def test_rewrites_stand_under_their_turns_with_both_scores(warehouse: Warehouse)
         .iter_rows(named=True)
     ):
         assert f"rewritten, {row['score_before']:g}/5 -> {row['score_after']:g}/5: {row['rewritten']}" in out
+
+
+def test_on_a_terminal_what_is_wrapped_stays_under_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    command._print_styled(iter([("", "bold", "head"), ("     ", "dim", "word " * 60), ("tone  ", "", "[b]warm[/b]")]))
+    head, *rest = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert head == "head"
+    assert len(rest) > 3
+    assert all(line.startswith("     word") for line in rest[:-1])
+    assert rest[-1] == "tone  [b]warm[/b]"
 
 
 def test_no_stand_in_is_told_of_where_a_model_answered(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _drafts(data: Mapping[str, Any], suggestions: Mapping[str, str], tools: Tool
         for action in actions
     ]
     results = yield from ask_all(questions)
-    drafts = {action: draft for action, draft in zip(actions, results, strict=True) if not isinstance(draft, Misfit)}
+    drafts = {action: draft for action, draft in zip(actions, results, strict=True) if not isinstance(draft, Unusable)}
     if not drafts:
         raise Unusable("; ".join(f"{each.name}: {result}" for each, result in zip(questions, results, strict=True)))
     return drafts

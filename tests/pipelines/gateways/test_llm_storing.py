@@ -97,10 +97,10 @@ def test_where_the_transaction_fails_nobody_is_told_that_it_was_done(cache: LlmC
     async def main() -> list[object]:
         storing = Storing(cache)
         go = threading.Event()
-        storing.read(lambda: go.wait(30))
+        held = storing.read(lambda: go.wait(30))
         each = [storing.change(act) for act in (begin(cache, "a"), undo)]
         go.set()
-        ended = await asyncio.gather(*each, return_exceptions=True)
+        _, *ended = await asyncio.gather(held, *each, return_exceptions=True)
         storing.close()
         return ended
 
