@@ -21,13 +21,13 @@ from warehouse.quality.suites.every import SUITES
 from warehouse.store import Commit, Warehouse
 
 # The order in which a run makes the tables that checks compare: a check across tables belongs to the last one it needs.
-_ORDER = (
+MAKING_ORDER = (
     "meta_source_files", "raw_rejects", "meta_row_accounting", "core_title_records", "core_record_pairs", "core_movie_links",
-    "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution",
+    "core_movie_id_history", "raw_tmdb_api__details", "core_movies", "core_movie_conflicts", "eval_entity_resolution", "eval_uncertain_pairs",
     "core_dialogues", "core_turns", "core_turn_labels", "core_mention_hints", "core_feedback", "core_dialogue_items",
     "raw_dialogue_rejects", "meta_dialogue_files", "core_item_links", "core_mentions", "anno_validation", "anno_vto", "anno_turns",
     "anno_strategy", "core_sessions", "meta_session_files", "core_rec_turns", "ml_item_embeddings", "ml_item_index",
-    "core_reviews", "meta_review_files", "sim_items", "ml_sim_embeddings", "sim_personas", "sim_tasks", "sim_episodes", "sim_turns",
+    "core_reviews", "meta_review_files", "core_review_items", "core_review_tasks", "sim_items", "ml_sim_embeddings", "sim_personas", "sim_tasks", "sim_episodes", "sim_turns",
     "sim_calls", "pref_ecpo_pairs", "pref_trajectories", "pref_tree_pairs", "pref_pairs",
     "ml_retriever_gru4rec", "ml_retriever_sasrec", "ml_retriever_bert4rec", "ml_retriever_fmlprec", "ml_retriever_lrurec", "rl_rewards",
     "ml_retriever_rar_dpo", "ml_retriever_rar_simpo", "ml_retriever_rar_grpo", "ml_training_log", "ml_rankings", "llm_rankings",
@@ -42,7 +42,7 @@ def _across() -> dict[str, list[CrossCheck]]:
     """Checks across tables, by the table whose making completes what they need."""
     found: dict[str, list[CrossCheck]] = {}
     for check in cross_checks(FIXED):
-        found.setdefault(max(check.needs, key=_ORDER.index), []).append(check)
+        found.setdefault(max(check.needs, key=MAKING_ORDER.index), []).append(check)
     return found
 
 
@@ -85,7 +85,7 @@ def audit(warehouse: Warehouse, commits: Mapping[str, Commit], teller: Teller) -
     """
     fresh = {name for name, commit in commits.items() if commit.changed or warehouse.published(name) != commit.version}
     outcomes: list[tuple[str, Outcome]] = []
-    known = [name for name in _ORDER if name in commits or warehouse.published(name) is not None]
+    known = [name for name in MAKING_ORDER if name in commits or warehouse.published(name) is not None]
     with staged(warehouse, known, {name: commit.version for name, commit in commits.items()}) as query:
         for name in commits:
             suite = SUITES.get(name)

@@ -281,6 +281,8 @@ def _say_what_was_built(settings: Settings, seconds: float) -> None:
         )
     if rows.get("core_turns"):
         _say_what_was_spoken(settings, console, rows)
+    if rows.get("sim_episodes"):
+        _say_what_was_simulated(settings, console, rows)
     console.print(f"warehouse: {settings.warehouse}", highlight=False, soft_wrap=True)
     option = "" if settings.warehouse == PROJECT / "data" / "warehouse" else f" --warehouse {settings.warehouse}"
     console.print("try:", highlight=False)
@@ -314,3 +316,19 @@ def _say_what_was_spoken(settings: Settings, console: Console, rows: dict[str, i
         by = {"rules": rules, "a language model": model, "the stand-in, which is no model": stand_in, "people": people}
         shares = ", ".join(f"{number / rows['anno_turns']:.0%} by {who}" for who, number in by.items() if number)
         console.print(f"turns annotated: {shares or 'none'}; {rows.get('pref_pairs', 0):,} preference pairs")
+
+
+def _say_what_was_simulated(settings: Settings, console: Console, rows: dict[str, int]) -> None:
+    """What is there of simulated conversations, in a line."""
+    from warehouse.sql import query
+
+    domains, agents, successes, counted, stand_in = query(
+        settings.warehouse,
+        "SELECT count(DISTINCT domain), count(DISTINCT agent), count(*) FILTER (is_success), count(*), count(*) FILTER (is_stand_in) "
+        "FROM sim_episodes WHERE outcome <> 'leaked'",
+    ).row(0)
+    by = ", by the stand-in, which is no model" if stand_in else ""
+    console.print(
+        f"{rows['sim_episodes']:,} simulated conversations ({domains} domains, {agents} agents{by}); the target was named in "
+        f"{successes / max(counted, 1):.0%}; {rows.get('pref_ecpo_pairs', 0):,} replies rewritten"
+    )

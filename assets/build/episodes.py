@@ -6,17 +6,16 @@ Every answer of the language model is kept before it is used, so that a run that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from assets.build.files import digest_of
 from assets.build.personas import tasks
 from assets.build.scales import Simulation
 from assets.build.tables import Built, Tell, as_one, latest_or_empty
-from pipelines.preferences.rows import stable_hashes
 from pipelines.simulation import agents, simulators
 from pipelines.simulation.agents import AGENTS
 from pipelines.simulation.episode import EPISODE_VERSION, episode_id, play, rows
@@ -63,8 +62,7 @@ class Wanted:
             [self.task.task_id, self.task.target.title, self.task.target.text, dict(self.task.persona.traits)],
             [self.agent, self.simulator.name, self.turn_limit, self.confirmations, self.sample, model],
         ]
-        text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
-        return int(stable_hashes(pl.Series([text]))[0]) // 2
+        return int(digest_of(parts), 16) >> 1  # as much as an Int64 holds
 
 
 def wanted(warehouse: Warehouse, partitions: Iterable[Partition], plan: Simulation) -> list[Wanted]:
@@ -105,6 +103,8 @@ def build_episodes(
         tell(f"no language model is configured: nothing is played, {stored.height:,} earlier episodes stay")
         return Built(_written(warehouse, stored, turns, calls, ([], [], [])), counts | {"episodes": stored.height})
     asked = {each.episode_id: each for each in wanted(warehouse, partitions, plan)}
+    if not asked:
+        tell("skipped: there are no tasks to play")
     hashes = {name: each.hashed(gateway.settings.model) for name, each in asked.items()}
     there = dict(stored.select("episode_id", "input_hash").iter_rows())
     todo = {name: each for name, each in asked.items() if there.get(name) != hashes[name]}

@@ -8,7 +8,7 @@ import sys
 import click
 
 from assets.commands.options import with_folders
-from assets.settings import Settings, SettingsError, llm_settings, stand_in_environment
+from assets.settings import Settings, SettingsError, llm_settings, scale_name, stand_in_environment
 
 
 @click.group()
@@ -25,6 +25,8 @@ def forecast(settings: Settings) -> None:
 
     from assets.build.ledger import llm_cache
     from assets.build.llm_requests import pending
+    from assets.build.scales import scales
+    from assets.build.simulation_forecast import simulation_forecast
     from pipelines.gateways.llm.cache import LlmCacheError
     from pipelines.gateways.llm.gateway import LlmGateway
     from pipelines.gateways.llm.runs import Forecast
@@ -38,6 +40,8 @@ def forecast(settings: Settings) -> None:
         with llm_cache(warehouse) as cache:
             gateway = LlmGateway(asked, None, cache)
             forecasts = {stage: gateway.forecast(requests) for stage, requests in pending(warehouse).items()}
+            plan, price = scales()[scale_name()].simulation, asked.price_of_model()
+            forecasts["simulations (estimate)"] = simulation_forecast(warehouse, plan, asked.model, price)
             spent_usd = cache.spent_usd()
     except (SettingsError, LlmCacheError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -57,7 +61,8 @@ def forecast(settings: Settings) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     console.print(
-        f"model {asked.model} at {asked.base_url}; at most, if each call is answered at once", highlight=False
+        f"model {asked.model} at {asked.base_url}; at most, if each call is answered at once; simulations by estimate",
+        highlight=False,
     )
     if asked.price_of_model() is None:
         console.print(

@@ -16,7 +16,7 @@ _LIKED_FROM, _DISLIKED_TO = 0.75, 0.25
 
 
 def remarks(turns: pl.DataFrame, mentions: pl.DataFrame, feedback: pl.DataFrame, items: pl.DataFrame) -> FileRead:
-    """Reviews of one dataset's dialogues: one a dialogue and film that its seeker named or answered about.
+    """Reviews of one dataset's dialogues: one a dialogue and film that its seeker named, or said to have liked or not.
 
     `turns`: dialogue_id, turn, dataset, role, speaker_id, plain_text of core_turns, of the dialogues that count. `mentions`: dialogue_id, turn, movie_id of
     core_film_mentions. `feedback`: dialogue_id, side, item_id, question, value of core_feedback. `items`: item_id, movie_id of core_item_links that can be
@@ -43,6 +43,9 @@ def remarks(turns: pl.DataFrame, mentions: pl.DataFrame, feedback: pl.DataFrame,
     pairs = said.join(liked, on=["dialogue_id", "movie_id"], how="full", coalesce=True).join(
         people, on="dialogue_id", how="inner"
     )
+    # A form that the seeker left open says nothing.
+    verdict = pl.when(pl.col("liked") >= _LIKED_FROM).then(True).when(pl.col("liked") <= _DISLIKED_TO).then(False)
+    pairs = pairs.filter((pl.col("text").str.strip_chars() != "").fill_null(False) | verdict.is_not_null())
     placed = pairs.with_columns(
         line=pl.coalesce("turn", "first_turn").cast(pl.Int64) + 1, text=pl.col("text").fill_null("")
     ).sort("dialogue_id", "line", "movie_id")
@@ -57,11 +60,7 @@ def remarks(turns: pl.DataFrame, mentions: pl.DataFrame, feedback: pl.DataFrame,
         pl.lit(None, dtype=pl.String).alias("headline"),
         "text",
         pl.lit(None, dtype=pl.Float32).alias("rating"),
-        pl.when(pl.col("liked") >= _LIKED_FROM)
-        .then(True)
-        .when(pl.col("liked") <= _DISLIKED_TO)
-        .then(False)
-        .alias("is_positive"),
+        verdict.alias("is_positive"),
         pl.lit(None, dtype=pl.Datetime("us")).alias("reviewed_at"),
         "line",
     )

@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 import models
+from assets.auditing import MAKING_ORDER
 from assets.automation import (
     ALL_DATASETS,
     CONVERSATIONS_JOB,
@@ -26,7 +27,7 @@ from assets.automation import (
     sources_sensor,
 )
 from assets.build.dialogues import TABLES as READ_TABLES
-from assets.contracts import all_contracts
+from assets.contracts import FIXED, all_contracts
 from assets.groups import EXTERNAL, GROUPS, PARTITIONED, REFRESHED, SIMULATED
 from assets.retrieval import GPU_POOL, ON_GPU
 from assets.runs import phases
@@ -94,6 +95,11 @@ def test_every_table_is_exactly_one_asset(specs: list[dg.AssetSpec], sources: Pa
     assert names == sorted(all_contracts(blocks))
     assert "raw_club__titles" in names
     assert {raw_table_name(name) for name in blocks} < set(names)
+
+
+def test_checks_find_every_table_that_is_made() -> None:
+    stored = [table.name for table in FIXED if table.kind == "table"]
+    assert sorted(MAKING_ORDER) == sorted(stored)
 
 
 def test_every_asset_explains_itself(specs: list[dg.AssetSpec], sources: Path) -> None:

@@ -40,8 +40,11 @@ def test_killed_refreshes_show_readers_whole_versions_only_and_the_next_one_fini
     root = copied(built.root, "killed")
     options = ("refresh", "--sources", churned, "--warehouse", root)
     with reading(root, tmp_path / "readers", readers=1, pause_s=0.02) as seen:
-        _kill(STEPS, options, home, seed=1)
-        done = Command(*options, home=home).wait()
+        _kill(STEPS, (*options, *CORPUS), home, seed=1)
+        done = Command(*options, *CORPUS, home=home).wait()
+    assert done.code == 0, done
+    assert differing(root, refreshed.root) == []
+    done = Command(*options, home=home).wait()
     assert done.code == 0, done
     assert differing(root, refreshed.root) == []
     assert set(seen) <= {checksum(built.root), checksum(refreshed.root)}

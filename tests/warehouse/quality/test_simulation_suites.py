@@ -120,7 +120,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("core_reviews", put(user_id="yelp-x"), "user_of_source"),
     ("core_reviews", put(is_positive=False), "positive_follows_rating"),
     ("core_reviews", put(rating=2.0), "positive_follows_rating"),
-    ("core_reviews", put(headline=None, text=" ", rating=None), "review_says_something"),
+    ("core_reviews", put(headline=None, text=" ", rating=None, is_positive=None), "review_says_something"),
     ("core_reviews", everywhere(is_positive=False, rating=1.0), "some_positive"),
     ("meta_review_files", put(rows_kept=pl.col("rows_kept") - 1), "rows_are_accounted_for"),
     ("meta_review_files", put(rejects=empty_list("rejects")), "rejects_are_shown"),
