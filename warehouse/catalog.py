@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -234,7 +235,7 @@ def publish(root: Path, change: Callable[[Published], Published]) -> Published:
             pins = _temporary(root, PUBLISHED_FILE)
             pins.write_bytes(after.to_json())
             _sync(pins)
-            catalogue = _build(root, after)
+            catalogue = _build(root, after, before if built_from(root) == _source(root, before) else None)
             os.replace(pins, root / PUBLISHED_FILE)
         with _told(root, "published, but the catalogue lags until the next query or publication repairs it"):
             os.replace(catalogue, root / CATALOG_FILE)
@@ -313,13 +314,29 @@ def _source(root: Path, published: Published) -> tuple[str, str]:
     return _digest(published.to_json()), str(root)
 
 
-def _build(root: Path, published: Published) -> Path:
-    """Build the catalogue of `published` beside the present one and return its path, synced to disk."""
+def _build(root: Path, published: Published, known: Published | None = None) -> Path:
+    """Build the catalogue of `published` beside the present one and return its path, synced to disk.
+
+    `known` is what the present one was built from, None to begin with an empty one: then the views of tables that are the same are taken
+    over, comments included, which cost more than everything else.
+    """
     path = _temporary(root, CATALOG_FILE)
+    if known is not None:
+        shutil.copyfile(root / CATALOG_FILE, path)
+        try:
+            return _written(root, published, known, path)
+        except duckdb.Error:  # the present one is damaged, or `published` is wrong, which shows again
+            path.unlink()
+    return _written(root, published, Published(), path)
+
+
+def _written(root: Path, published: Published, known: Published, path: Path) -> Path:
+    """Make the catalogue of `known` at `path` (nothing is there where that is nothing) that of `published`."""
     files = {
         name: [table_folder(root, name) / file for file in entry.files] for name, entry in published.tables.items()
     }
     all_files = [file for some in files.values() for file in some]
+    changed = {name: entry for name, entry in published.tables.items() if known.tables.get(name) != entry}
     digest, folder = _source(root, published)
     with duckdb.connect(":memory:", config=dict(LOCKED_DOWN)) as connection:
         connection.execute(f"ATTACH {literal(str(path))} AS catalog")
@@ -327,18 +344,23 @@ def _build(root: Path, published: Published) -> Path:
         # The SQL of contracts is bound here, so it is bound in the same sandbox that it will run in.
         sandbox(connection, all_files)
         connection.execute("BEGIN")
-        connection.execute(f"CREATE SCHEMA {NOTES_SCHEMA}")
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {NOTES_SCHEMA}")
         connection.execute(
-            f"CREATE VIEW {NOTES_SCHEMA}.built_from AS SELECT {literal(digest)} AS digest, {literal(folder)} AS root"
+            f"CREATE OR REPLACE VIEW {NOTES_SCHEMA}.built_from AS SELECT {literal(digest)} AS digest, {literal(folder)} AS root"
         )
         listed = ", ".join(literal(str(file)) for file in all_files)
-        connection.execute(f"CREATE VIEW {NOTES_SCHEMA}.files AS SELECT unnest([{listed}]::VARCHAR[]) AS file")
-        for name, entry in published.tables.items():
-            connection.execute(f"CREATE VIEW {identifier(name)} AS {_select(entry, files[name])}")
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {NOTES_SCHEMA}.files AS SELECT unnest([{listed}]::VARCHAR[]) AS file"
+        )
+        # What contracts define may look at anything, and is made again.
+        for name in (*known.views, *(known.tables.keys() - published.tables.keys())):
+            connection.execute(f"DROP VIEW IF EXISTS {identifier(name)}")
+        for name, entry in changed.items():
+            connection.execute(f"CREATE OR REPLACE VIEW {identifier(name)} AS {_select(entry, files[name])}")
         connection.execute("COMMIT")
         standing = _create_views(connection, published.views)
         connection.execute("BEGIN")
-        for name, entry in published.tables.items():
+        for name, entry in changed.items():
             _comment(connection, name, entry.meaning, entry.comments, {*entry.columns, *entry.absent})
         for name, columns in standing.items():
             view = published.views[name]
