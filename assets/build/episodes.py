@@ -59,7 +59,13 @@ class Wanted:
             SIMULATION_VERSION,
             agents.prompts_of(self.agent),
             simulators.prompts_of(self.simulator.name),
-            [self.task.task_id, self.task.split, self.task.target.title, self.task.target.text, dict(self.task.persona.traits)],
+            [
+                self.task.task_id,
+                self.task.split,
+                self.task.target.title,
+                self.task.target.text,
+                dict(self.task.persona.traits),
+            ],
             [self.agent, self.simulator.name, self.turn_limit, self.confirmations, self.sample, model],
         ]
         return int(digest_of(parts), 16) >> 1  # as much as an Int64 holds

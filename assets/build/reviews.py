@@ -89,7 +89,7 @@ def build_reviews(warehouse: Warehouse, sources: Path, full: bool, tell: Tell) -
         counts[f"{source}, {domain}: users"] = part["user_id"].n_unique()
     counts["items"], counts["released tasks"] = frames[2].height, frames[3].height
     for problem in problems:
-        tell(problem)
+        tell(f"warning: {problem}")
     commits = tuple(warehouse.write(table, table.conform(frame)) for table, frame in zip(_OUTPUTS, frames, strict=True))
     return ReviewsBuilt(commits, counts, tuple(problems))
 
@@ -115,7 +115,7 @@ class _Inputs:
         """Ratings of the release that a file of tags is of."""
         release = release_of(file)
         assert release is not None
-        columns = ["release", "user_id", "source_item_id", "rating", "rated_at", "line"]
+        columns = ["release", "user_id", "source_item_id", "rating", "rated_at", "file", "line"]
         stored = published_or_empty(self._warehouse, CORE_SESSIONS, columns)
         return stored.filter(pl.col("release") == release.name)
 

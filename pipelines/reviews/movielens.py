@@ -29,6 +29,9 @@ _TAGS = pl.Schema(
     {"user_id": pl.Int64, "source_item_id": pl.Int64, "tag": pl.String, "time_s": pl.Int64, "line": pl.Int64}
 )
 
+# What was rated and not tagged stands in another file.
+_PLACED = pl.Schema({**REVIEWS, "file": pl.String()})
+
 
 def release_of(file: ReviewFile) -> Release | None:
     """The release in whose folder a file lies; None for a file that lies in none."""
@@ -39,8 +42,8 @@ def release_of(file: ReviewFile) -> Release | None:
 def read_tags(file: ReviewFile, ids: pl.DataFrame, ratings: pl.DataFrame, limits: Limits | None = None) -> FileRead:
     """Reviews of a file of tags: one a user and film, in the file's order; then the films that these users rated and did not tag.
 
-    `ids`: what film_ids returned for its release. `ratings`: user_id, source_item_id, rating, rated_at, line of core_sessions for that release. Tags of films that
-    the corpus does not know are rejects. Never raises for what is in the file.
+    `ids`: what film_ids returned for its release. `ratings`: user_id, source_item_id, rating, rated_at, file, line of core_sessions for that release. Tags of films that
+    the corpus does not know are rejects. Reviews have a column more than REVIEWS: `file`, of ratings without tags the one that they stand in, null for others. Never raises for what is in the file.
     """
     release = release_of(file)
     assert release is not None
@@ -72,14 +75,16 @@ def read_tags(file: ReviewFile, ids: pl.DataFrame, ratings: pl.DataFrame, limits
     both = tagged.join(
         rated.select("user_id", "movie_id", "rating"), on=["user_id", "movie_id"], how="left", maintain_order="left"
     )
-    said = both.select(*_review(release.name), reviewed_at=pl.from_epoch("tagged_at").cast(pl.Datetime("us")))
+    said = both.select(
+        *_review(release.name), reviewed_at=pl.from_epoch("tagged_at").cast(pl.Datetime("us")), file=None
+    )
     only = (
         rated.join(tags.select("user_id").unique(), on="user_id", how="semi", maintain_order="left")
         .join(tagged, on=["user_id", "movie_id"], how="anti", maintain_order="left")
         .with_columns(text=pl.lit(""))
-        .select(*_review(release.name), reviewed_at=pl.col("rated_at").cast(pl.Datetime("us")))
+        .select(*_review(release.name), "file", reviewed_at=pl.col("rated_at").cast(pl.Datetime("us")))
     )
-    reviews = pl.concat([part.select(REVIEWS.names()).cast(REVIEWS) for part in (said, only)])
+    reviews = pl.concat([part.select(_PLACED.names()).cast(_PLACED) for part in (said, only)])
     return FileRead(reviews=reviews, rejects=bad, kept=tags.height, failure=stream.failure)
 
 

@@ -51,7 +51,13 @@ def reviews(source: str, files: Sequence[Placed]) -> tuple[pl.DataFrame, dict[st
     for rank, each in enumerate(files):
         parts.append(
             each.read.reviews.select(
-                *REVIEWS.names(), domain=pl.lit(each.domain), file=pl.lit(each.file), rank=pl.lit(rank, dtype=pl.Int32)
+                *REVIEWS.names(),
+                domain=pl.lit(each.domain),
+                # A review may stand in another file than the one that it was found by.
+                file=pl.coalesce("file", pl.lit(each.file))
+                if "file" in each.read.reviews.columns
+                else pl.lit(each.file),
+                rank=pl.lit(rank, dtype=pl.Int32),
             ).cast(CORE_REVIEWS_READ)
         )
     found = pl.concat(parts).rechunk()

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,10 +30,12 @@ from assets.build.ledger import llm_cache
 from assets.build.reviews import build_reviews
 from assets.build.scales import Simulation, scales
 from assets.build.sim_items import open_search
+from assets.build.tables import Tell
 from assets.contracts import FIXED
 from assets.settings import stand_in_environment
 from pipelines.gateways.llm.gateway import LlmGateway
 from pipelines.gateways.llm.runs import STAND_IN_MODEL
+from pipelines.gateways.llm.settings import Price
 from pipelines.gateways.stand_in.faults import Faults
 from pipelines.gateways.stand_in.server import StandIn
 from pipelines.simulation import agents
@@ -170,13 +171,6 @@ def differing(root: Path, other: Path, *partition: str) -> list[str]:
     ]
 
 
-@contextmanager
-def asking(root: Path, stand_in: StandIn):
-    """A gateway over the answers kept in a warehouse."""
-    with llm_cache(Warehouse(root)) as kept:
-        yield LlmGateway(stand_in.settings(), "none", kept)
-
-
 # -- a whole run -------------------------------------------------------------------------------------------
 
 
@@ -290,12 +284,15 @@ def search(simulated: Built) -> episodes.Searcher:
 def build(search: episodes.Searcher) -> Callable[..., tuple[Mapping[str, float], int]]:
     """Plays some partitions of a warehouse; what was counted, and how many requests that took."""
 
-    def run(root: Path, *partitions: episodes.Partition, plan: Simulation = PLAN) -> tuple[Mapping[str, float], int]:
+    def run(
+        root: Path, *partitions: episodes.Partition, plan: Simulation = PLAN, tell: Tell = silent, **settings: Any
+    ) -> tuple[Mapping[str, float], int]:
         warehouse = Warehouse(root)
-        with StandIn() as stand_in, asking(root, stand_in) as gateway:
-            built = build_episodes(warehouse, gateway, search, partitions, plan, silent)
-            ecpo.build_ecpo(warehouse, gateway, partitions, silent)
-            comparison.build_comparison(warehouse, gateway, search, partitions, plan.trees, silent)
+        with StandIn() as stand_in, llm_cache(warehouse) as kept:
+            gateway = LlmGateway(replace(stand_in.settings(), **settings), "none", kept)
+            built = build_episodes(warehouse, gateway, search, partitions, plan, tell)
+            ecpo.build_ecpo(warehouse, gateway, partitions, tell)
+            comparison.build_comparison(warehouse, gateway, search, partitions, plan.trees, tell)
         warehouse.publish({table.name: warehouse.latest(table.name) for table in PLAYED})
         return built.counts, stand_in.traffic.requests
 
@@ -413,23 +410,25 @@ def test_a_finished_run_is_replayed_without_a_server(
 
 
 def test_a_budget_ends_a_run_with_what_was_finished_and_the_next_one_goes_on(
-    unplayed: Path, simulated: Built, simulate: Callable[..., Command]
+    unplayed: Path, simulated: Built, build: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partition = ("--agent", "chatrec", "--domain", "book")
-    with StandIn() as stand_in:
-        environ = {**stand_in_environment(stand_in.base_url), "MARQUEE_LLM_PRICE": "1,1"}
-        done = simulate(unplayed, *partition, MARQUEE_LLM_BUDGET_USD="0.06", MARQUEE_LLM_WORKERS="2", **environ).wait()
-        assert done.code == 0, done
-        assert "could not be played to their end" in done.err and "budget" in done.err
-        some, all_ = rows(unplayed, "sim_episodes"), rows(simulated.root, "sim_episodes", "book", "chatrec")
-        assert 0 < some.height < all_.height
-        assert some.join(all_, on=["episode_id", "outcome", "questions"], how="semi").height == some.height
+    # The stand-in costs nothing; here it does.
+    monkeypatch.setattr("pipelines.gateways.llm.endpoint.is_stand_in", lambda model: False)
+    partition, told = ("book", "chatrec"), []
+    priced = {"price": Price(1.0, 1.0), "workers": 2}
+    counts, asked = build(unplayed, partition, tell=told.append, budget_usd=0.08, **priced)
+    assert counts["not finished"] > 0
+    (warning,) = [text for text in told if "could not be played to their end" in text]
+    assert warning.startswith("warning: ") and "budget" in warning
+    some, all_ = rows(unplayed, "sim_episodes"), rows(simulated.root, "sim_episodes", *partition)
+    assert 0 < some.height < all_.height
+    assert some.join(all_, on=["episode_id", "outcome", "questions"], how="semi").height == some.height
 
-        done = simulate(unplayed, *partition, **environ).wait()
-        assert done.code == 0, done
-    calls = rows(simulated.root, "sim_calls", "book", "chatrec")
-    assert stand_in.traffic.requests == calls["request_hash"].n_unique()
-    assert differing(unplayed, simulated.root, "book", "chatrec") == []
+    counts, later = build(unplayed, partition, **priced)
+    assert counts["played"] == all_.height - some.height
+    calls = rows(simulated.root, "sim_calls", *partition)
+    assert asked + later == calls["request_hash"].n_unique()
+    assert differing(unplayed, simulated.root, *partition) == []
 
 
 def test_a_damaged_review_file_keeps_its_last_version_with_a_warning(
@@ -529,16 +528,17 @@ def test_rubbish_is_refused(simulated: Built, options: tuple[str, ...], words: s
 
 
 def test_what_questions_there_would_be_is_forecast(simulated: Built, unplayed: Path) -> None:
-    def stages(root: Path) -> dict[str, list[str]]:
-        done = marquee("llm", "forecast", "--warehouse", root, MARQUEE_LLM_MODEL=STAND_IN_MODEL)
+    def figures(root: Path, stage: str) -> list[int]:
+        done = marquee("llm", "forecast", "--warehouse", root, MARQUEE_LLM_MODEL=STAND_IN_MODEL, OPENAI_API_KEY="none")
         assert done.code == 0, done
-        return {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
+        (line,) = [line for line in done.out.splitlines() if line.startswith(stage)]
+        return [int(each.replace(",", "")) for each in re.findall(r"[\d,]+", line)[:3]]
 
-    found = stages(simulated.root)
-    assert {"personas", "judgements"} <= set(found)
-    for name in ("personas", "judgements"):
-        questions, cached, calls = (int(each.replace(",", "")) for each in found[name][:3])
-        assert (questions > 0, cached, calls) == (True, questions, 0), (name, found[name])
+    for stage in ("personas", "judgements"):
+        questions, cached, calls = figures(simulated.root, stage)
+        assert questions > 0 and (cached, calls) == (questions, 0), stage
+    assert figures(simulated.root, "simulations")[2] == 0
+    assert figures(unplayed, "simulations")[2] > 0
 
 
 def test_a_split_that_there_is_not_is_one_line_and_the_released_one_is_kept(

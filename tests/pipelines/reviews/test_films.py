@@ -16,7 +16,8 @@ from pipelines.reviews.read import FileRead
 from tests.pipelines.reviews.review_files import put
 
 IDS = pl.DataFrame({"source_item_id": [1, 2, 3], "movie_id": ["mv1", "mv2", "mv3"]})
-RATINGS_SCHEMA = {"release": pl.String, "user_id": pl.Int64, "source_item_id": pl.Int64, "rating": pl.Float32, "rated_at": pl.Datetime("us"), "line": pl.Int64}  # fmt: skip
+RATINGS_SCHEMA = {"release": pl.String, "user_id": pl.Int64, "source_item_id": pl.Int64, "rating": pl.Float32, "rated_at": pl.Datetime("us"), "file": pl.String, "line": pl.Int64}  # fmt: skip
+RATED = "ml-latest-small/ratings.csv"
 HEADER = "userId,movieId,tag,timestamp\n"
 
 
@@ -30,12 +31,14 @@ def read(folder: Path, body: str, ratings: list[tuple[Any, ...]] | None = None, 
 def test_tags_of_a_user_and_film_are_one_review_with_the_stars(tmp_path: Path) -> None:
     body = HEADER + '7,1,funny,1000000000\n7,1,"clever, warm",999999999\n7,2,dull,1000000001\n7,1,funny,1000000005\n'
     rated = datetime(2001, 1, 1)
-    found = read(tmp_path, body, [(7, 1, 4.5, rated, 11), (7, 3, 2.0, rated, 12), (8, 1, 5.0, rated, 13)])
+    found = read(
+        tmp_path, body, [(7, 1, 4.5, rated, RATED, 11), (7, 3, 2.0, rated, RATED, 12), (8, 1, 5.0, rated, RATED, 13)]
+    )
     assert found.reviews.drop("headline").rows() == [
-        ("ml-latest-small-7", "mv1", "funny, clever, warm", 4.5, True, datetime(2001, 9, 9, 1, 46, 39), 2),
-        ("ml-latest-small-7", "mv2", "dull", None, None, datetime(2001, 9, 9, 1, 46, 41), 4),
+        ("ml-latest-small-7", "mv1", "funny, clever, warm", 4.5, True, datetime(2001, 9, 9, 1, 46, 39), 2, None),
+        ("ml-latest-small-7", "mv2", "dull", None, None, datetime(2001, 9, 9, 1, 46, 41), 4, None),
         # Rated without a tag, by a user who tags; who never does, is left out.
-        ("ml-latest-small-7", "mv3", "", 2.0, False, rated, 12),
+        ("ml-latest-small-7", "mv3", "", 2.0, False, rated, 12, RATED),
     ]
     assert (found.rows, found.kept) == (4, 4)
 

@@ -13,6 +13,7 @@ from tests import simulation_frames
 from warehouse.quality.run import audit, audit_across, cross_checks, over
 from warehouse.quality.suites import simulation as suites
 from warehouse.tables import simulation, simulation_evaluation
+from warehouse.tables.interactions import META_SESSION_FILES
 
 Tables = dict[str, pl.DataFrame]
 Damage = Callable[[pl.DataFrame], pl.DataFrame]
@@ -34,7 +35,7 @@ def tables() -> Tables:
     for name, owner in (("sim_episodes", "episode_id"), ("sim_turns", "episode_id"), ("sim_calls", "owner_id")):
         made[name] = made[name].filter(~pl.col(owner).is_in(spare))
     made["sim_tasks"] = made["sim_tasks"].with_columns(is_user_in_both=pl.lit(False))
-    return made
+    return made | {"meta_session_files": META_SESSION_FILES.empty()}
 
 
 def status_of(check: str, name: str, frame: pl.DataFrame) -> str:
