@@ -18,7 +18,15 @@ from rich.console import Console
 
 from assets.build.plan import mark_complete
 from assets.groups import BEFORE_SIMULATION, GROUPS, PARTITIONED, REFRESHED, SIMULATED
-from assets.settings import PROJECT, Settings, stand_in_environment
+from assets.settings import (
+    PROJECT,
+    Settings,
+    llm_settings,
+    llm_thinking,
+    scale_name,
+    simulation_split,
+    stand_in_environment,
+)
 from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
@@ -86,7 +94,12 @@ def run_phases(
     is_complete: bool = False,
     has_stand_in: bool = False,
 ) -> int:
-    """Run what `parts` names, with a display; returns the exit code. `is_complete`: whether a refresh would have nothing left to do after it."""
+    """Run what `parts` names, with a display; returns the exit code. `is_complete`: whether a refresh would have nothing left to do after it.
+
+    Raises SettingsError.
+    """
+    # A setting that cannot be used is found out now, and not by the step that needs it.
+    scale_name(), simulation_split(), llm_settings(), llm_thinking()
     if has_stand_in:
         from pipelines.gateways.stand_in.server import StandIn
 

@@ -70,9 +70,11 @@ def _scale() -> Scale:
 
 
 def partitions_of(context: dg.AssetExecutionContext) -> Sequence[episodes.Partition]:
-    """Domain and agent of every partition that a run is for."""
-    keys = [key.keys_by_dimension for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)]
-    return [(key["domain"], key["agent"]) for key in keys]
+    """Domain and agent of every partition that a run is for. Raises TypeError for a partition of another kind."""
+    keys = [key for key in context.partition_keys if isinstance(key, dg.MultiPartitionKey)]
+    if len(keys) < len(context.partition_keys):
+        raise TypeError(f"partitions of simulations have a domain and an agent: {', '.join(context.partition_keys)}")
+    return [(key.keys_by_dimension["domain"], key.keys_by_dimension["agent"]) for key in keys]
 
 
 def simulation_assets(contracts: Contracts) -> list[dg.AssetsDefinition]:
