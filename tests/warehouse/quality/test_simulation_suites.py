@@ -144,7 +144,6 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("sim_personas", put(foreign_words=["novel"]), "no_foreign_words"),
     ("sim_personas", everywhere(max_rouge_l=0.95), "personas_differ"),
     ("sim_tasks", put(pl.col("released_split").is_not_null(), position=None), "released_tasks_are_whole"),
-    ("sim_tasks", put(pl.col("released_split").is_null(), is_user_in_both=True), "released_tasks_are_whole"),
     ("sim_episodes", put(pl.col("is_success"), is_success=False), "success_has_its_turn"),
     ("sim_episodes", put(pl.col("is_success"), success_turn=pl.col("agent_turns") + 1), "success_has_its_turn"),
     ("sim_episodes", put(agent_turns=6), "turns_within_limit"),

@@ -188,14 +188,13 @@ PERSONAS = contract_suite(
 
 TASKS = contract_suite(
     tables.SIM_TASKS,
-    all_true("released_tasks_are_whole", "is_release_told", "A released task states split and position; only its user can stand in both splits of the release."),
+    all_true("released_tasks_are_whole", "is_release_told", "A released task states split and position, and no other task does."),
     derived=(
         flag(
             "is_release_told",
-            '("released_split" IS NULL) = ("position" IS NULL) AND (NOT "is_user_in_both" OR "released_split" IS NOT NULL)',
+            '("released_split" IS NULL) = ("position" IS NULL)',
             "released_split",
             "position",
-            "is_user_in_both",
         ),
     ),
 )  # fmt: skip
