@@ -46,6 +46,7 @@ class _Refused(Exception):
         kind = "invalid_request_error" if status < 429 else "server_error"
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
+
 # Of temperature, for each seed.
 _SEED = 1e-9
 
