@@ -6,6 +6,7 @@ Belongs here: which figures stand together, in which words. Does not belong here
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -332,16 +333,20 @@ def _orders(own: pl.DataFrame) -> Iterator[str]:
         yield f"{(values > 0).sum():,} · {(values == 0).sum():,} · {(values < 0).sum():,}" if values.len() else "–"
 
 
+_EXPLAINED = re.compile(r": [^,;]*")
+
+
 def _rso(numbers: pl.DataFrame) -> Block:
     """RSO's measures, with what each leaves out."""
     known = numbers.filter(pl.col("measure").is_in(list(_RSO)) & pl.col("agent").is_in(AGENTS))
     agents = sorted(known["agent"].unique(), key=_place_of)
     block = Block(
         "RSO's measures",
-        "n is the denominator; what is left out of it is counted, with the reason. 95 % intervals, clustered by target or user.",
+        "n is the denominator; what is left out of it is counted. Oversold: the intention after the conversation is above the one with all facts known. No room: the intention with all facts known is that before. "
+        "95 % intervals, clustered by target or user.",
         ["Measure", *(name(agent) for agent in agents), "Left out"],
         wide=["Left out"],
-    )
+    )  # fmt: skip
     for domain, simulator, whole in _places(known):
         split = shown_split(whole)
         part = whole.filter(pl.col("split") == split)
@@ -356,7 +361,9 @@ def _rso(numbers: pl.DataFrame) -> Block:
             for agent in agents:
                 row = found.get((agent, key))
                 if row is not None and row["invalid"]:
-                    left_out.setdefault(row["invalid_reason"] or f"{row['invalid']:,}", []).append(name(agent))
+                    # The words above the table explain; here they would stand in every row again.
+                    reason = _EXPLAINED.sub("", row["invalid_reason"] or f"{row['invalid']:,}")
+                    left_out.setdefault(reason, []).append(name(agent))
             reasons = (f"{', '.join(who)}: {reason}" for reason, who in left_out.items())
             block.rows.append([_RSO[key], *figures, "; ".join(reasons) or "–"])
     return block
