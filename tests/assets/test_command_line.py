@@ -43,9 +43,9 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Ask:
 def test_run_shows_its_steps_and_ends_with_queries_that_work(built: Built, home: Path) -> None:
     steps = [line.split()[1:-2] for line in built.done.err.splitlines() if line.startswith("✓")]
     assert sorted(" ".join(step) for step in steps) == [
-        "annotate", "ask TMDB", "embed items", "evaluate annotation", "evaluate hallucination", "evaluate linking", "evaluate mentions",
-        "evaluate pairs", "evaluate ranking", "fuse", "index items", "keep ledger", "link", "link mentions", "make pairs", "make rec turns",
-        "make sessions", "normalise", "read dialogues", "read sources", "report on retrieval",
+        "annotate", "ask TMDB", "embed items", "evaluate annotation", "evaluate fidelity", "evaluate hallucination", "evaluate linking",
+        "evaluate mentions", "evaluate pairs", "evaluate ranking", "evaluate simulation", "fuse", "index items", "keep ledger", "link", "link mentions",
+        "make pairs", "make rec turns", "make sessions", "normalise", "read dialogues", "read sources", "report on retrieval", "report on simulation",
     ]  # fmt: skip
     assert "skipped: TMDB_API_KEY is not set" in built.done.err
     lines = built.done.out.splitlines()
