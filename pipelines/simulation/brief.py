@@ -54,8 +54,11 @@ def conversation(said: Sequence[Said]) -> list[dict[str, str]]:
 
 
 def persona(task: Task) -> dict[str, str]:
-    """The persona's traits by name, each cut."""
-    return {name: trait[:TRAIT_CHARACTERS] for name, trait in task.persona.traits.items()}
+    """The persona's traits by name, each cut, without the target's title: the persona was inferred from what its user wrote about the target, too."""
+    by = _unnamed(task)
+    return {
+        name: masked(trait[:TRAIT_CHARACTERS], task.target.title, by) for name, trait in task.persona.traits.items()
+    }
 
 
 def wanted(task: Task) -> dict[str, str]:
@@ -69,8 +72,13 @@ def wanted(task: Task) -> dict[str, str]:
         else:
             value = line
         found[last] = f"{found.get(last, '')} {value}".strip()
-    by = f"this {domain(task.domain).noun}"
+    by = _unnamed(task)
     return {key: masked(value[:WANTED_CHARACTERS], task.target.title, by) for key, value in found.items() if value}
+
+
+def _unnamed(task: Task) -> str:
+    """What stands in place of the target's title."""
+    return f"this {domain(task.domain).noun}"
 
 
 def is_named(task: Task, said: Sequence[Said]) -> bool:

@@ -11,7 +11,8 @@ import pytest
 from pipelines.gateways.llm.conversations import Unanswered
 from pipelines.gateways.llm.prompts import document
 from pipelines.gateways.llm.requests import LlmRequest
-from pipelines.simulation.brief import is_named, wanted
+from pipelines.simulation.brief import is_named, persona, wanted
+from pipelines.simulation.naming import holds_title
 from pipelines.simulation.parts import Item, Said, Unusable, UserMove
 from pipelines.simulation.simulators import SIMULATORS, prompts_of
 from tests.simulated import TARGET, TASK, by_stand_in, played
@@ -68,6 +69,13 @@ def test_the_persona_and_the_wish_are_told_and_the_title_is_not() -> None:
         assert request.data["domain"]["noun"] == "book"
         assert request.data["is_named"] is False
         assert "Salt Road" not in document(request.data)
+
+
+def test_a_persona_that_was_inferred_from_a_review_of_the_target_does_not_name_it() -> None:
+    traits = {**TASK.persona.traits, "interests": f"Loved {TASK.target.title.upper()} and other tales of the sea."}
+    told = persona(replace(TASK, persona=replace(TASK.persona, traits=traits)))
+    assert not holds_title(" ".join(told.values()), TASK.target.title)
+    assert "tales of the sea" in told["interests"]
 
 
 def test_a_title_within_the_description_is_masked() -> None:
