@@ -548,7 +548,7 @@ def test_a_split_that_there_is_not_is_one_line_and_the_released_one_is_kept(
     root = copied(simulated.root, "split")
     options = ("run", "--only", "sim", "--stand-in", "--sources", reviewed, "--warehouse", root)
     done = Command(*options, home=home, MARQUEE_SIMULATION_SPLIT="rubbish", **TRAINING).wait()
-    assert done.code == 1
+    assert done.code == 2
     assert "MARQUEE_SIMULATION_SPLIT must be one of hash, released, not 'rubbish'" in done.err
     assert "Traceback" not in done.err
 
