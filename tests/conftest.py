@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LONGEST = (
     "assets/test_conversations.py",
     "assets/test_retrieval.py",
+    "assets/test_simulation.py",
     "assets/test_faults.py",
     "benchmarks/test_benchmarks.py",
     "assets/test_command_line.py",
