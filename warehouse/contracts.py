@@ -6,6 +6,7 @@ Does not belong here: the contracts themselves (`warehouse/tables/`) and storage
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -114,6 +115,10 @@ class Table:
     def empty(self) -> pl.DataFrame:
         """Return a frame with this table's schema and no rows."""
         return pl.DataFrame(schema=self.schema)
+
+    def frame(self, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+        """Rows by column name as a frame of this table; none give an empty one. Raises as `conform` does."""
+        return self.conform(pl.DataFrame(list(rows), schema=self.schema))
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` with this table's columns, order and types.

@@ -5,25 +5,23 @@ Does not belong here: what is sampled and how it is rewarded (`pipelines/simulat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from assets.build.ecpo import with_calls
-from assets.build.played import Partition, is_of, played, train_episodes
+from assets.build.played import Partition, Searcher, is_of, played, train_episodes, with_calls
 from assets.build.scales import Trees
 from assets.build.tables import Built, Tell, latest_or_empty
 from pipelines.simulation import agents, simulators
 from pipelines.simulation.agents import AGENTS
 from pipelines.simulation.confirmation import CONFIRMATION_PROMPT
 from pipelines.simulation.episode import EPISODE_VERSION, messages
-from pipelines.simulation.parts import Episode, Item, Search
+from pipelines.simulation.parts import Episode
 from pipelines.simulation.rewriting import calls
 from pipelines.simulation.simulators import SIMULATORS
 from pipelines.simulation.trajectories import TRAJECTORIES_VERSION, trajectories
 from pipelines.simulation.tree import METHOD, TREE_VERSION, Sampling, branch, input_hash, row, sampled_points
-from warehouse.contracts import Table
 from warehouse.store import Commit, Warehouse
 from warehouse.tables.simulation import PREF_TRAJECTORIES, PREF_TREE_PAIRS, SIM_CALLS
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 COMPARISON_VERSION = f"{TRAJECTORIES_VERSION}.{TREE_VERSION}"
 
 Row = dict[str, Any]
-Searcher = Callable[[Sequence[Search]], Sequence[Sequence[Item]]]
 
 
 def build_comparison(
@@ -101,8 +98,7 @@ def build_comparison(
                 rows.append(before[name])
         counts["not played"] = len(conversed.unfinished)
         if conversed.unfinished:
-            reasons = sorted(set(conversed.unfinished.values()))
-            tell(f"warning: {len(conversed.unfinished):,} branches could not be played: {'; '.join(reasons[:3])}")
+            tell(f"warning: {len(conversed.unfinished):,} branches could not be played: {conversed.reasons}")
         counts |= {f"language model: {label}": figure for label, figure in conversed.run.counts.items()}
     return _built(warehouse, successes, elsewhere, [*rows, *made], asked, {each["pair_id"] for each in made}, counts)
 
@@ -130,11 +126,7 @@ def _trajectories(
     about = {each["episode_id"]: each for each in episodes.iter_rows(named=True)}
     made = [each for name, episode in own.items() for each in trajectories(name, episode, about[name])]
     stored = _of_others(latest_or_empty(warehouse, PREF_TRAJECTORIES), episodes, partitions)
-    return warehouse.write(PREF_TRAJECTORIES, pl.concat([stored, _frame(PREF_TRAJECTORIES, made)]))
-
-
-def _frame(table: Table, rows: Sequence[Row]) -> pl.DataFrame:
-    return table.conform(pl.DataFrame(rows, schema=table.schema))
+    return warehouse.write(PREF_TRAJECTORIES, pl.concat([stored, PREF_TRAJECTORIES.frame(made)]))
 
 
 def _built(
@@ -147,7 +139,7 @@ def _built(
     counts: Mapping[str, float],
 ) -> Built:
     """Write the rows, and the questions of all rows that are there: those of `fresh` ones are `asked`, the others are stored."""
-    pairs = pl.concat([elsewhere, _frame(PREF_TREE_PAIRS, rows)])
+    pairs = pl.concat([elsewhere, PREF_TREE_PAIRS.frame(rows)])
     commits = (
         successes,
         warehouse.write(PREF_TREE_PAIRS, pairs),

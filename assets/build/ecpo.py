@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from assets.build.played import Partition, is_of, played, train_episodes
+from assets.build.played import Partition, is_of, played, train_episodes, with_calls
 from assets.build.tables import Built, Tell, latest_or_empty
 from pipelines.simulation.confirmation import CONFIRMATION_PROMPT
 from pipelines.simulation.episode import messages
@@ -34,7 +34,7 @@ from warehouse.tables.simulation import PREF_ECPO_PAIRS, SIM_CALLS, SIM_TURNS
 if TYPE_CHECKING:
     from pipelines.gateways.llm.gateway import LlmGateway
 
-__all__ = ["REWRITING_VERSION", "build_ecpo", "no_errands", "with_calls"]
+__all__ = ["REWRITING_VERSION", "build_ecpo", "no_errands"]
 
 Row = dict[str, Any]
 
@@ -97,8 +97,7 @@ def build_ecpo(
             asked += calls(METHOD, name, point.episode.task.domain, questions)
         counts["not asked"] = len(conversed.unfinished)
         if conversed.unfinished:
-            reasons = sorted(set(conversed.unfinished.values()))
-            tell(f"warning: {len(conversed.unfinished):,} replies could not be asked about: {'; '.join(reasons[:3])}")
+            tell(f"warning: {len(conversed.unfinished):,} replies could not be asked about: {conversed.reasons}")
         rows += [before[name] for name in conversed.unfinished if name in before and _is_same(before[name], due[name])]
         counts |= {f"language model: {label}": figure for label, figure in conversed.run.counts.items()}
     return _built(warehouse, elsewhere, [*rows, *made], asked, {each["pair_id"] for each in made}, counts)
@@ -143,7 +142,7 @@ def _built(
     counts: Mapping[str, float],
 ) -> Built:
     """Write the rows, and the questions of all rows that are there: those of `fresh` ones are `asked`, the others are stored."""
-    pairs = pl.concat([elsewhere, PREF_ECPO_PAIRS.conform(pl.DataFrame(rows, schema=PREF_ECPO_PAIRS.schema))])
+    pairs = pl.concat([elsewhere, PREF_ECPO_PAIRS.frame(rows)])
     commits = (
         warehouse.write(PREF_ECPO_PAIRS, pairs),
         warehouse.write(SIM_CALLS, with_calls(warehouse, METHOD, pairs["pair_id"], fresh, asked)),
@@ -153,14 +152,3 @@ def _built(
     }
     improved = pairs.filter(pl.col("is_improved"))
     return Built(commits, {**counts, "rows": pairs.height, **statuses, "rewrites that score higher": improved.height})
-
-
-def with_calls(
-    warehouse: Warehouse, method: str, owners: pl.Series, fresh: Collection[str], asked: Sequence[Row]
-) -> pl.DataFrame:
-    """sim_calls with the questions of one method's `owners`: stored ones, but for `fresh` owners, whose questions are `asked`. Other methods' stay as they are."""
-    stored = latest_or_empty(warehouse, SIM_CALLS)
-    is_own, owner = pl.col("method") == method, pl.col("owner_id")
-    stays = owner.is_in(owners.implode()) & ~owner.is_in(list(fresh))
-    new = SIM_CALLS.conform(pl.DataFrame(asked, schema=SIM_CALLS.schema))
-    return pl.concat([stored.filter(~is_own | stays), new])

@@ -6,7 +6,8 @@ Every answer of the language model is kept before it is used, so that a run that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,25 +15,22 @@ import polars as pl
 
 from assets.build.files import digest_of
 from assets.build.personas import tasks
+from assets.build.played import Partition, Row, Searcher, with_calls
 from assets.build.scales import Simulation
 from assets.build.tables import Built, Tell, as_one, latest_or_empty
 from pipelines.simulation import agents, simulators
 from pipelines.simulation.agents import AGENTS
 from pipelines.simulation.episode import EPISODE_VERSION, episode_id, play, rows
-from pipelines.simulation.parts import Episode, Item, Search, Simulator, Task
+from pipelines.simulation.naming import holds_title
+from pipelines.simulation.parts import Episode, Simulator, Task
 from pipelines.simulation.simulators import SIMULATORS
-from warehouse.contracts import Table
-from warehouse.store import Warehouse
+from warehouse.store import Commit, Warehouse
 from warehouse.tables.simulation import SIM_CALLS, SIM_EPISODES, SIM_TASKS, SIM_TURNS
 
 if TYPE_CHECKING:
     from pipelines.gateways.llm.gateway import LlmGateway
 
 SIMULATION_VERSION = f"{EPISODE_VERSION}.{agents.AGENT_VERSION}.{simulators.SIMULATOR_VERSION}"
-
-# Domain and agent: what one partition of the assets holds.
-Partition = tuple[str, str]
-Searcher = Callable[[Sequence[Search]], Sequence[Sequence[Item]]]
 
 METHOD = "episode"
 
@@ -103,11 +101,10 @@ def build_episodes(
     """
     known = set(latest_or_empty(warehouse, SIM_TASKS, ["task_id"])["task_id"])
     stored = latest_or_empty(warehouse, SIM_EPISODES).filter(pl.col("task_id").is_in(list(known)))
-    turns, calls = latest_or_empty(warehouse, SIM_TURNS), latest_or_empty(warehouse, SIM_CALLS)
     counts: dict[str, float] = {"played": 0, "played before": 0, "not finished": 0}
     if gateway is None:
         tell(f"no language model is configured: nothing is played, {stored.height:,} earlier episodes stay")
-        return Built(_written(warehouse, stored, turns, calls, ([], [], [])), counts | {"episodes": stored.height})
+        return Built(_written(warehouse, stored, [], [], []), counts | {"episodes": stored.height})
     asked = {each.episode_id: each for each in wanted(warehouse, partitions, plan)}
     if not asked:
         tell("skipped: there are no tasks to play")
@@ -115,7 +112,9 @@ def build_episodes(
     there = dict(stored.select("episode_id", "input_hash").iter_rows())
     todo = {name: each for name, each in asked.items() if there.get(name) != hashes[name]}
     counts["played before"] = len(asked) - len(todo)
-    new: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    episodes: list[Row] = []
+    turns: list[Row] = []
+    calls: list[Row] = []
     if todo:
         tell(f"playing {len(todo):,} episodes, {counts['played before']:,.0f} were played before")
         outcomes = {"success": 0, "ended": 0}
@@ -129,29 +128,26 @@ def build_episodes(
 
         conversed = gateway.converse(
             {name: _played(each) for name, each in todo.items()},
-            lambda errands: search(errands),
+            search,
             tell,
             keep=keep,
             told=told,
         )
         for name in sorted(conversed.results):
             made = rows(conversed.results[name], conversed.asked[name], hashes[name])
-            new[0].append(made.episode)
-            new[1].extend(made.turns)
-            new[2].extend(made.calls)
+            episodes.append(made.episode)
+            turns += made.turns
+            calls += made.calls
         counts["played"] = len(conversed.results)
         counts["not finished"] = len(conversed.unfinished)
         if conversed.unfinished:
-            reasons = sorted(set(conversed.unfinished.values()))
             tell(
-                f"warning: {len(conversed.unfinished):,} episodes could not be played to their end: {'; '.join(reasons[:3])}"
+                f"warning: {len(conversed.unfinished):,} episodes could not be played to their end: {conversed.reasons}"
             )
         counts |= {f"language model: {label}": figure for label, figure in conversed.run.counts.items()}
-    fresh = {row["episode_id"] for row in new[0]}
-    commits = _written(warehouse, stored.filter(~pl.col("episode_id").is_in(list(fresh))), turns, calls, new)
-    for outcome, number in (
-        pl.DataFrame(new[0], schema=SIM_EPISODES.schema).group_by("outcome").len().sort("outcome").iter_rows()
-    ):
+    stays = stored.filter(~pl.col("episode_id").is_in([row["episode_id"] for row in episodes]))
+    commits = _written(warehouse, stays, episodes, turns, calls)
+    for outcome, number in sorted(Counter(row["outcome"] for row in episodes).items()):
         counts[f"outcome {outcome}"] = number
     return Built(commits, counts | {"episodes": commits[0].rows})
 
@@ -170,49 +166,31 @@ def _played(each: Wanted) -> Any:
 
 
 def _names_target(turn: Any, task: Task) -> bool:
-    from pipelines.simulation.naming import holds_title
-
     return turn.reply is not None and holds_title(turn.reply.text, task.target.title)
 
 
 def _written(
-    warehouse: Warehouse,
-    stored: pl.DataFrame,
-    turns: pl.DataFrame,
-    calls: pl.DataFrame,
-    new: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]],
-) -> tuple[Any, ...]:
-    """Write stored rows of the episodes that stay, and new ones. Questions of other methods stay as they are: their steps come after."""
-    stays = stored.select("episode_id")
-    kept_turns = turns.join(stays, on="episode_id", how="semi", maintain_order="left")
-    is_played = pl.col("method") == METHOD
-    kept_calls = pl.concat(
-        [
-            calls.filter(~is_played),
-            calls.filter(is_played).join(
-                stays, left_on="owner_id", right_on="episode_id", how="semi", maintain_order="left"
-            ),
-        ]
+    warehouse: Warehouse, stored: pl.DataFrame, episodes: Sequence[Row], turns: Sequence[Row], calls: Sequence[Row]
+) -> tuple[Commit, ...]:
+    """Write `stored` episodes, those that stay, and new rows. Questions of other methods stay as they are: their steps come after."""
+    played = pl.concat([stored, SIM_EPISODES.frame(episodes)])
+    old_turns = latest_or_empty(warehouse, SIM_TURNS).join(stored, on="episode_id", how="semi", maintain_order="left")
+    fresh = {row["episode_id"] for row in episodes}
+    return (
+        warehouse.write(SIM_EPISODES, played),
+        warehouse.write(SIM_TURNS, pl.concat([old_turns, SIM_TURNS.frame(turns)])),
+        warehouse.write(SIM_CALLS, with_calls(warehouse, METHOD, played["episode_id"], fresh, calls)),
     )
-    return tuple(
-        warehouse.write(table, pl.concat([old, _frame(table, rows_made)]))
-        for table, old, rows_made in zip(
-            (SIM_EPISODES, SIM_TURNS, SIM_CALLS), (stored, kept_turns, kept_calls), new, strict=True
-        )
-    )
-
-
-def _frame(table: Table, made: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    return table.conform(pl.DataFrame(made, schema=table.schema))
 
 
 def together(parts: Sequence[Built]) -> Built:
-    """Builds that follow each other as one: the last version of each table, and all counts."""
+    """Builds that follow each other as one: the last version of each table, and all counts, those of one name added up."""
     commits: dict[str, list[Any]] = {}
     for part in parts:
         for commit in part.commits:
             commits.setdefault(commit.table, []).append(commit)
     counts: dict[str, float] = {}
     for part in parts:
-        counts |= part.counts
+        for name, number in part.counts.items():
+            counts[name] = counts.get(name, 0) + number
     return Built(tuple(as_one(own) for own in commits.values()), counts)

@@ -11,6 +11,7 @@ import polars as pl
 from assets.build.tables import Built, Tell, latest_or_empty, published_or_empty
 from pipelines.evaluation.simulation import questions as asking
 from pipelines.evaluation.simulation.questions import Known, Material, Subject
+from pipelines.simulation.brief import version_of
 from pipelines.simulation.domains import domain
 from pipelines.simulation.naming import holds_title
 from warehouse.store import Warehouse
@@ -82,7 +83,7 @@ def build_judgements(warehouse: Warehouse, gateway: LlmGateway | None, limit: in
             made += _rows(subject, own, None, run.unanswered[key], model, hashes[key])
         else:
             waiting += 1
-    frame = SIM_JUDGEMENTS.conform(pl.DataFrame(made, schema=SIM_JUDGEMENTS.schema))
+    frame = SIM_JUDGEMENTS.frame(made)
     outcomes = Counter(
         f"{measure} {'usable' if value is not None else 'without value'}"
         for measure, value in frame.select("measure", "value").iter_rows()
@@ -172,7 +173,7 @@ def _rows(
             "problem": problem or (None if value is not None else "the answer names no usable value"),
             "model": model,
             "is_stand_in": model is not None and is_stand_in(model),
-            "prompt_version": asking.prompt_name(subject.prompt),
+            "prompt_version": version_of(subject.prompt),
             "request_hash": request_hash,
         }
         for dimension, value in asking.values(subject, answer).items()

@@ -17,6 +17,7 @@ from assets.build.sim_items import items as all_items
 from assets.build.tables import Built, Tell, latest_or_empty, published_or_empty
 from pipelines.simulation import personas as inferring
 from pipelines.simulation import tasks as drawing
+from pipelines.simulation.brief import prompt
 from pipelines.simulation.diversity import largest_rouge_l, text_of
 from pipelines.simulation.parts import Persona, Task
 from pipelines.simulation.personas import Inferred, Written
@@ -181,7 +182,7 @@ def _is_stand_in(gateway: LlmGateway) -> bool:
 def _input_hash(domain: str, written: Sequence[Written]) -> int:
     """Hash of all that a persona is inferred from."""
     data = inferring.request(domain, written).data
-    return _number(["inferred", inferring.PERSONAS_VERSION, inferring.prompt().digest, data])
+    return _number(["inferred", inferring.PERSONAS_VERSION, prompt(inferring.PROMPT).digest, data])
 
 
 def _number(stated: Any) -> int:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from assets.build.tables import latest_or_empty, published_or_empty
-from pipelines.simulation.parts import Episode, Item
+from pipelines.simulation.parts import Episode, Item, Search
 from pipelines.simulation.recorded import recorded, recorded_tasks
 from warehouse.store import Warehouse
-from warehouse.tables.simulation import SIM_EPISODES, SIM_ITEMS, SIM_PERSONAS, SIM_TASKS, SIM_TURNS
+from warehouse.tables.simulation import SIM_CALLS, SIM_EPISODES, SIM_ITEMS, SIM_PERSONAS, SIM_TASKS, SIM_TURNS
 
 # Domain and agent: what one partition of the assets holds.
 Partition = tuple[str, str]
+# Looks up what agents search for.
+Searcher = Callable[[Sequence[Search]], Sequence[Sequence[Item]]]
+Row = Mapping[str, Any]
 
 
 def is_of(partitions: Iterable[Partition]) -> pl.Expr:
@@ -45,3 +49,14 @@ def played(warehouse: Warehouse, episodes: pl.DataFrame) -> Iterator[tuple[str, 
         for domain, item_id, title, text in listed.join(wanted, on=["domain", "item_id"], how="semi").iter_rows()
     }
     return recorded(episodes, turns, recorded_tasks(tasks, personas, items), items)
+
+
+def with_calls(
+    warehouse: Warehouse, method: str, owners: pl.Series, fresh: Collection[str], asked: Sequence[Row]
+) -> pl.DataFrame:
+    """sim_calls with the questions of one method's `owners`: stored ones, but for `fresh` owners, whose questions are `asked`. Other methods' stay as they are."""
+    stored = latest_or_empty(warehouse, SIM_CALLS)
+    is_own, owner = pl.col("method") == method, pl.col("owner_id")
+    stays = owner.is_in(owners.implode()) & ~owner.is_in(list(fresh))
+    new = SIM_CALLS.frame(asked)
+    return pl.concat([stored.filter(~is_own | stays), new])

@@ -128,7 +128,7 @@ def build_llm_rankings(
                 "request_hash": asked.hash_of(gateway, key),
             }
         )
-    own = LLM_RANKINGS.conform(pl.DataFrame(rows, schema=LLM_RANKINGS.schema))
+    own = LLM_RANKINGS.frame(rows)
     is_own = (pl.col("system") == system) & (pl.col("seed") == seed)
     counts = _counted(run, read, asked)
     _warn(counts, tell)
@@ -365,7 +365,7 @@ def reward_draws(
                 "request_hash": asked.hash_of(gateway, key) if is_asked else None,
             }
         )
-    return RL_REWARDS.conform(pl.DataFrame(rows, schema=RL_REWARDS.schema))
+    return RL_REWARDS.frame(rows)
 
 
 def build_rewards(

@@ -26,6 +26,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False, readable=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document in place of a table.")
 def grade(lists: Path, catalogue: Path, labels: Path, drop_oov: bool, drop_seen: bool, as_json: bool) -> None:
     """Score recorded LISTS of titles. docs/reranking.md says what the files may look like."""
+    from pipelines.evaluation.recorded_files import RecordingError
     from pipelines.reranking import recorded, zero_shot
 
     contents = {}
@@ -38,7 +39,7 @@ def grade(lists: Path, catalogue: Path, labels: Path, drop_oov: bool, drop_seen:
         names = recorded.read_catalogue(str(catalogue), contents[catalogue])
         turns = recorded.read_labels(str(labels), contents[labels], names)
         listed = recorded.read_lists(str(lists), contents[lists], turns)
-    except recorded.RecordedError as error:
+    except RecordingError as error:
         raise click.ClickException(str(error)) from None
     without = [key for key in turns if key not in listed]
     rows = zero_shot.grade(

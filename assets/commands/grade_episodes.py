@@ -26,8 +26,8 @@ def grade_episodes(logs: tuple[Path, ...], tasks: Path | None, as_json: bool) ->
 
     docs/simulation-measures.md says what the files look like and how each figure is computed.
     """
+    from pipelines.evaluation.recorded_files import RecordingError
     from pipelines.evaluation.simulation.grading import grade
-    from pipelines.evaluation.simulation.recorded_files import RecordingError
     from pipelines.evaluation.simulation.replay import read_recordings
     from pipelines.simulation.naming import holds_title
 

@@ -47,4 +47,4 @@ def hallucination(rankings: pl.DataFrame, are_missing_known: bool) -> pl.DataFra
                 found = estimate(own.to_numpy()[:, None], cluster, weights(dialogues.n_unique()))
                 row |= {"share": float(found.value[0]), "low": float(found.low[0]), "high": float(found.high[0])}
             rows.append(row)
-    return EVAL_HALLUCINATION.conform(pl.DataFrame(rows, schema=EVAL_HALLUCINATION.schema))
+    return EVAL_HALLUCINATION.frame(rows)

@@ -15,21 +15,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.evaluation.recorded_files import RecordingError, json_of, objects, text_of
 from pipelines.reranking.zero_shot import Turn, listed_titles, name_of, plain_name
 
 # What a packed file may come to.
 LARGEST_BYTES = 2 * 1024**3
-_GZIP = b"\x1f\x8b"
-
-
-class RecordedError(ValueError):
-    """A file cannot be used; the message names file, line and key."""
 
 
 @dataclass(frozen=True)
@@ -41,62 +35,62 @@ class Catalogue:
 
 
 def read_catalogue(file: str, content: bytes) -> Catalogue:
-    """The catalogue in a file. Raises RecordedError, also where no name is left."""
-    text = _text(file, content)
+    """The catalogue in a file. Raises RecordingError, also where no name is left."""
+    text = text_of(file, content, LARGEST_BYTES)
     by_id: dict[int, str] = {}
     if text.lstrip()[:1] in ("{", "["):
-        entries = _json(file, None, text)
+        entries = json_of(file, text)
         if isinstance(entries, dict):
             for entry, number in entries.items():
                 if isinstance(number, bool) or not isinstance(number, int):
-                    raise RecordedError(f"{file}: key {entry[:60]!r}: the entry's number must be a whole number")
+                    raise RecordingError(f"{file}: key {entry[:60]!r}: the entry's number must be a whole number")
                 if number in by_id:
-                    raise RecordedError(f"{file}: key {entry[:60]!r}: the number {number} stands for two entries")
+                    raise RecordingError(f"{file}: key {entry[:60]!r}: the number {number} stands for two entries")
                 by_id[number] = name_of(entry)
             names = list(by_id.values())
         else:
             for place, entry in enumerate(entries):
                 if not isinstance(entry, str):
-                    raise RecordedError(f"{file}: entry {place}: must be a name")
+                    raise RecordingError(f"{file}: entry {place}: must be a name")
             names = [name_of(entry) for entry in entries]
     elif file.removesuffix(".gz").endswith(".csv"):
         rows = csv.DictReader(io.StringIO(text, newline=""))
         if "title" not in (rows.fieldnames or ()):
-            raise RecordedError(f"{file}: line 1: there is no column 'title'")
+            raise RecordingError(f"{file}: line 1: there is no column 'title'")
         names = [plain_name(row["title"] or "") for row in rows]
     else:
         names = [plain_name(line) for line in text.splitlines()]
     distinct = tuple(dict.fromkeys(name for name in names if name))
     if not distinct:
-        raise RecordedError(f"{file}: there is no name in it")
+        raise RecordingError(f"{file}: there is no name in it")
     return Catalogue(distinct, by_id)
 
 
 def read_labels(file: str, content: bytes, catalogue: Catalogue) -> dict[str, Turn]:
-    """Turns by id (the line's number, from 0, where none is stated), in the file's order. Raises RecordedError."""
+    """Turns by id (the line's number, from 0, where none is stated), in the file's order. Raises RecordingError."""
     turns: dict[str, Turn] = {}
-    for line, row in _objects(file, content):
+    for line, row in objects(file, text_of(file, content, LARGEST_BYTES)):
         key = str(_id(file, line, row, ("id",), default=line - 1))
         labels = _names(file, line, row, ("labels", "rec"), catalogue)
         seen = _names(file, line, row, ("seen", "prev_entity"), catalogue, is_optional=True)
         cluster = _id(file, line, row, ("dialogue", "dialog_id"), default=key)
         if key in turns:
-            raise RecordedError(f"{file}: line {line}: key 'id': {key!r} stands there twice")
+            raise RecordingError(f"{file}: line {line}: key 'id': {key!r} stands there twice")
         turns[key] = Turn(str(cluster), tuple(labels), frozenset(seen))
     if not turns:
-        raise RecordedError(f"{file}: there is no turn in it")
+        raise RecordingError(f"{file}: there is no turn in it")
     return turns
 
 
 def read_lists(file: str, content: bytes, turns: Mapping[str, Turn]) -> dict[str, list[str]]:
-    """Titles in order by the id of their turn. Raises RecordedError, also for a list of a turn that is not in `turns`."""
+    """Titles in order by the id of their turn. Raises RecordingError, also for a list of a turn that is not in `turns`."""
     lists: dict[str, list[str]] = {}
-    for line, row in _objects(file, content):
+    for line, row in objects(file, text_of(file, content, LARGEST_BYTES)):
         key = str(_id(file, line, row, ("id", "index"), default=line - 1))
         if key not in turns:
-            raise RecordedError(f"{file}: line {line}: there is no turn {key!r} among the labels")
+            raise RecordingError(f"{file}: line {line}: there is no turn {key!r} among the labels")
         if key in lists:
-            raise RecordedError(f"{file}: line {line}: there are two lists for the turn {key!r}")
+            raise RecordingError(f"{file}: line {line}: there are two lists for the turn {key!r}")
         lists[key] = _listed(file, line, row)
     return lists
 
@@ -105,7 +99,7 @@ def _listed(file: str, line: int, row: Mapping[str, Any]) -> list[str]:
     if "titles" in row:
         titles = row["titles"]
         if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
-            raise RecordedError(f"{file}: line {line}: key 'titles' must be a list of texts")
+            raise RecordingError(f"{file}: line {line}: key 'titles' must be a list of texts")
         return [name for title in titles if (name := plain_name(title))]
     if "text" in row:
         text = row["text"]
@@ -113,11 +107,11 @@ def _listed(file: str, line: int, row: Mapping[str, Any]) -> list[str]:
         try:
             text = row["resp"]["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            raise RecordedError(f"{file}: line {line}: key 'resp' holds no choices[0].message.content") from None
+            raise RecordingError(f"{file}: line {line}: key 'resp' holds no choices[0].message.content") from None
     else:
-        raise RecordedError(f"{file}: line {line}: one of the keys 'text', 'titles', 'resp' is missing")
+        raise RecordingError(f"{file}: line {line}: one of the keys 'text', 'titles', 'resp' is missing")
     if text is not None and not isinstance(text, str):
-        raise RecordedError(f"{file}: line {line}: the answer must be a text")
+        raise RecordingError(f"{file}: line {line}: the answer must be a text")
     return listed_titles(text or "")
 
 
@@ -128,19 +122,21 @@ def _names(
     if key is None:
         if is_optional:
             return []
-        raise RecordedError(f"{file}: line {line}: key {keys[0]!r} is missing")
+        raise RecordingError(f"{file}: line {line}: key {keys[0]!r} is missing")
     if not isinstance(row[key], list):
-        raise RecordedError(f"{file}: line {line}: key {key!r} must be a list of names or of the catalogue's numbers")
+        raise RecordingError(f"{file}: line {line}: key {key!r} must be a list of names or of the catalogue's numbers")
     names = []
     for value in row[key]:
         if isinstance(value, str):
             names.append(name_of(value))
         elif isinstance(value, int) and not isinstance(value, bool):
             if value not in catalogue.by_id:
-                raise RecordedError(f"{file}: line {line}: key {key!r}: the catalogue has no entry {value}")
+                raise RecordingError(f"{file}: line {line}: key {key!r}: the catalogue has no entry {value}")
             names.append(catalogue.by_id[value])
         else:
-            raise RecordedError(f"{file}: line {line}: key {key!r}: {str(value)[:40]!r} is neither a name nor a number")
+            raise RecordingError(
+                f"{file}: line {line}: key {key!r}: {str(value)[:40]!r} is neither a name nor a number"
+            )
     return names
 
 
@@ -148,52 +144,6 @@ def _id(file: str, line: int, row: Mapping[str, Any], keys: Sequence[str], defau
     for key in keys:
         if key in row:
             if isinstance(row[key], bool) or not isinstance(row[key], str | int):
-                raise RecordedError(f"{file}: line {line}: key {key!r} must be a text or a whole number")
+                raise RecordingError(f"{file}: line {line}: key {key!r} must be a text or a whole number")
             return row[key]
     return default
-
-
-def _objects(file: str, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines that are not blank, with their number from 1."""
-    # Not splitlines: JSON texts may hold line separators other than a line feed.
-    for line, text in enumerate(_text(file, content).split("\n"), start=1):
-        if text.strip():
-            row = _json(file, line, text)
-            if not isinstance(row, dict):
-                raise RecordedError(f"{file}: line {line}: must be a JSON object")
-            yield line, row
-
-
-def _json(file: str, line: int | None, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f"{file}: line {line}" if line else file
-        raise RecordedError(f"{where}: not readable as JSON: {str(error)[:120]}") from None
-
-
-def _text(file: str, content: bytes) -> str:
-    if content.startswith(_GZIP):
-        content = _unpacked(file, content)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise RecordedError(f"{file}: line {line}: not UTF-8") from None
-
-
-def _unpacked(file: str, content: bytes) -> bytes:
-    parts, size = [], 0
-    try:
-        while content.startswith(_GZIP):
-            reader = zlib.decompressobj(wbits=31)
-            parts.append(reader.decompress(content, LARGEST_BYTES + 1 - size))
-            size += len(parts[-1])
-            if size > LARGEST_BYTES:
-                raise RecordedError(f"{file}: more than {LARGEST_BYTES:,} bytes when unpacked")
-            if not reader.eof:
-                raise RecordedError(f"{file}: the packed file is cut short")
-            content = reader.unused_data
-    except zlib.error as error:
-        raise RecordedError(f"{file}: cannot be unpacked: {error}") from None
-    return b"".join(parts)

@@ -15,8 +15,8 @@ from importlib.resources import files
 from typing import Any
 
 from pipelines.gateways.llm.conversations import Conversation, Unanswered
-from pipelines.gateways.llm.prompts import Prompt, load_prompt
 from pipelines.gateways.llm.requests import LlmRequest
+from pipelines.simulation.brief import prompt, version_of
 from pipelines.simulation.domains import domain as domain_of
 from pipelines.simulation.domains import foreign_words
 from warehouse.tables.simulation import TRAITS
@@ -68,15 +68,9 @@ class Inferred:
         return tuple(name for name in TRAITS if self.traits and not self.support.get(name))
 
 
-@cache
-def prompt() -> Prompt:
-    """The prompt of personas."""
-    return load_prompt(PROMPT)
-
-
 def prompt_name() -> str:
     """Its name and version, as annotations state them."""
-    return f"{PROMPT}@{prompt().version}"
+    return version_of(PROMPT)
 
 
 def shown(reviews: Sequence[Written]) -> list[Written]:
@@ -107,7 +101,7 @@ def request(domain: str, reviews: Sequence[Written], seed: int | None = None) ->
         for number, each in enumerate(reviews, start=1)
     ]
     data = {"domain": domain_of(domain).as_data(), "reviews": told}
-    return LlmRequest(f"persona/{seed or 0}", prompt(), data, seed=seed)
+    return LlmRequest(f"persona/{seed or 0}", prompt(PROMPT), data, seed=seed)
 
 
 def infer(domain: str, reviews: Sequence[Written]) -> Conversation[Inferred]:

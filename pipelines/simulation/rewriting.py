@@ -99,7 +99,7 @@ class Point:
     @property
     def pair_id(self) -> str:
         """Id of what comes of rewriting it."""
-        return _hexadecimal(self.episode_id, self.turn.turn, prompt_name())
+        return identity(self.episode_id, self.turn.turn, prompt_name())
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def input_hash(point: Point, judge: str, model: str) -> int:
     task = point.episode.task
     facts = (task.target.title, task.target.text, json.dumps(dict(task.persona.traits), sort_keys=True))
     samples = point.confirmation.samples + point.confirmation.malformed
-    digest = _hexadecimal(REWRITING_VERSION, stored_prompt(PROMPT).digest, judge, model, told, *facts, samples)
+    digest = identity(REWRITING_VERSION, stored_prompt(PROMPT).digest, judge, model, told, *facts, samples)
     return int(digest, 16) // 2
 
 
@@ -365,7 +365,7 @@ def calls(method: str, owner_id: str, domain_name: str, asked: Sequence[Asked]) 
     return found
 
 
-def _hexadecimal(*parts: object) -> str:
+def identity(*parts: object) -> str:
     """Sixteen hexadecimal digits, the same for the same parts."""
     return hashlib.md5("\x1e".join(map(str, parts)).encode(errors="replace"), usedforsecurity=False).hexdigest()[:16]
 

@@ -6,7 +6,6 @@ pairs. Does not belong here: how a conversation is played (`episode.py`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pipelines.gateways.llm.runs import is_stand_in
 from pipelines.simulation.episode import labelled, messages, play, reseeded
 from pipelines.simulation.naming import holds_title
 from pipelines.simulation.parts import Agent, AgentReply, Episode, Said, Simulator
-from pipelines.simulation.rewriting import Point, is_success
+from pipelines.simulation.rewriting import Point, identity, is_success
 
 # Raise it when the code here gives other rows from the same answers.
 TREE_VERSION = "1"
@@ -41,7 +40,7 @@ class Sampling:
     @property
     def pair_id(self) -> str:
         """Id of what comes of it."""
-        return _digest(TREE_VERSION, self.point.episode_id, self.point.turn.turn, self.branches, TEMPERATURE)
+        return identity(TREE_VERSION, self.point.episode_id, self.point.turn.turn, self.branches, TEMPERATURE)
 
 
 # ---------------------------------------------------------------------------------------------------------------- sampling
@@ -60,8 +59,8 @@ def sampled_points(episodes: Iterable[tuple[str, Episode]], turns: int) -> list[
         title = episode.task.target.title
         success = next((number for number, (_, text) in enumerate(replies) if holds_title(text, title)), len(replies))
         if open_ := [at for at, _ in replies[: success + 1]]:
-            at = open_[int(_digest("turn", episode_id), 16) % len(open_)]
-            drawn.append((_digest("episode", episode_id), Point(episode_id, episode, at)))
+            at = open_[int(identity("turn", episode_id), 16) % len(open_)]
+            drawn.append((identity("episode", episode_id), Point(episode_id, episode, at)))
     return [point for _, point in sorted(drawn, key=lambda each: each[0])[:turns]]
 
 
@@ -137,7 +136,7 @@ def input_hash(sampling: Sampling, versions: Sequence[str], model: str) -> int:
         [task.target.title, task.target.text, dict(task.persona.traits)],
         [episode.agent, episode.simulator, episode.sample, episode.turn_limit],
     ]
-    return int(_digest(json.dumps(facts, sort_keys=True, default=str)), 16) // 2
+    return int(identity(json.dumps(facts, sort_keys=True, default=str)), 16) // 2
 
 
 def row(
@@ -173,8 +172,3 @@ def row(
 def _reply(episode: Episode, at: int) -> str:
     reply = episode.turns[at].reply if len(episode.turns) > at else None
     return reply.text if reply is not None else ""
-
-
-def _digest(*parts: object) -> str:
-    """Sixteen hexadecimal digits, the same for the same parts."""
-    return hashlib.md5("\x1e".join(map(str, parts)).encode(errors="replace"), usedforsecurity=False).hexdigest()[:16]

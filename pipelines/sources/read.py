@@ -91,7 +91,7 @@ class _Books:
         for row in rows:
             if row["rows_in"] != row["rows_kept"] + row["rows_rejected"]:
                 raise ReadError(f"{self.source}: the books of {row['file']} do not balance: {row}")
-        return META_ROW_ACCOUNTING.conform(pl.DataFrame(rows, schema=META_ROW_ACCOUNTING.schema))
+        return META_ROW_ACCOUNTING.frame(rows)
 
 
 def source_files(block: SourceBlock, sources: Path, previous: pl.DataFrame | None = None) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from pipelines.gateways.stand_in.faults import Faults
 from pipelines.gateways.stand_in.server import StandIn
 from pipelines.reranking.rewards import DRAWS, ndcg
 from tests.conversation_frames import films, movie_id, turns
+from tests.filled import filled
 from warehouse.contracts import Table
 from warehouse.store import Warehouse
 from warehouse.tables.corpus import CORE_MOVIES
@@ -33,22 +34,6 @@ FILMS = 60
 DIALOGUES = 24
 POLICY = "0123456789abcdef"
 TITLES = ["Harbour", "Knives", "Orchard", "Meridian", "Cartwheel", "Longitude"]
-
-
-def filled(table: Table, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows of a table; columns that are not stated get what their type and contract allow."""
-    usual: dict[Any, Any] = {pl.String: "x", pl.Boolean: False, pl.Float64: 0.0, pl.Float32: 0.0}
-
-    def value(name: str, dtype: Any) -> Any:
-        column = next(each for each in table.columns if each.name == name)
-        if column.nullable:
-            return None
-        if column.allowed:
-            return column.allowed[0]
-        return [] if isinstance(dtype, pl.List) else usual.get(dtype, int(column.minimum or 0))
-
-    full = [{name: row.get(name, value(name, dtype)) for name, dtype in table.schema.items()} for row in rows]
-    return table.conform(pl.DataFrame(full, schema=table.schema))
 
 
 def rankings(system: str = "lrurec", first: int = 0) -> list[dict[str, Any]]:

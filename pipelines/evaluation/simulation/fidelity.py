@@ -171,7 +171,7 @@ def fidelity(talks: Sequence[Talk], known: Mapping[str, Collection[str]]) -> pl.
                     "protocol": PROTOCOLS[measure],
                 }
             )
-    return EVAL_SIMULATOR_FIDELITY.conform(pl.DataFrame(rows, schema=EVAL_SIMULATOR_FIDELITY.schema))
+    return EVAL_SIMULATOR_FIDELITY.frame(rows)
 
 
 def title_keys(items: pl.DataFrame) -> dict[str, frozenset[str]]:

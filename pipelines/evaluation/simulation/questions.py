@@ -11,15 +11,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipelines.annotation.asking import prompt_version
+from pipelines.simulation.brief import prompt
 
 if TYPE_CHECKING:
-    from pipelines.gateways.llm.prompts import Prompt
     from pipelines.gateways.llm.requests import LlmRequest
 
 WIN, INTENTION, CREDIBILITY = "judge_win", "judge_intention", "judge_credibility"
@@ -79,11 +77,6 @@ class Material:
     people: Mapping[str, Mapping[str, str]]
     words: Callable[[str], Mapping[str, Any]]
     named: Callable[[str, Sequence[Known]], Sequence[Known]]
-
-
-def prompt_name(prompt: str) -> str:
-    """Name and version of a prompt, as tables state it."""
-    return f"{prompt}@{prompt_version(prompt)}"
 
 
 def drawn(episodes: pl.DataFrame, limit: int) -> pl.DataFrame:
@@ -185,15 +178,7 @@ def _spoken(episode_id: str, material: Material) -> list[dict[str, str]]:
 def _request(subject: Subject, data: Mapping[str, Any]) -> LlmRequest:
     from pipelines.gateways.llm.requests import LlmRequest
 
-    return LlmRequest(subject.key, _prompt(subject.prompt), data)
-
-
-@cache
-def _prompt(name: str) -> Prompt:
-    """A prompt, read and checked once."""
-    from pipelines.gateways.llm.prompts import load_prompt
-
-    return load_prompt(name)
+    return LlmRequest(subject.key, prompt(subject.prompt), data)
 
 
 def _cut(text: str, most: int) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.evaluation.simulation.recorded_files import RecordingError, objects, text_of
+from pipelines.evaluation.recorded_files import RecordingError, objects, text_of
 
 # Rewards are scores from 0 to 5 (ECPO, section 2.2: flexibility 2, coherence 2, guidance 1, and their sum).
 HIGHEST_REWARD = 5.0
@@ -42,6 +42,9 @@ _SEPARATOR = re.compile(r"=+\s*")
 _TOTAL = re.compile(r"Total correct recommendations: (\d{1,9})/(\d{1,9})\s*")
 # Scores of our own turns, with the highest that each can be.
 _SCORES = {"flexibility": 2.0, "coherence": 2.0, "guidance": 1.0, "satisfaction": 5.0}
+
+# What a packed file may come to.
+LARGEST_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,14 @@ def read_recordings(files: Mapping[str, bytes], tasks: tuple[str, bytes] | None 
     exported: list[tuple[str, str]] = []
     listed: list[list[Target]] | None = None
     for file, content in files.items():
-        text = text_of(file, content)
+        text = text_of(file, content, LARGEST_BYTES)
         if text.lstrip()[:1] == "{":
             exported.append((file, text))
             continue
         if tasks is None:
             raise RecordingError(f"{file}: a log does not name its targets: hand its task file over by --tasks")
         if listed is None:
-            listed = read_tasks(tasks[0], text_of(*tasks))
+            listed = read_tasks(tasks[0], text_of(*tasks, LARGEST_BYTES))
         made.append(read_log(file, text, listed))
     return [*made, *(read_exports(exported) if exported else ())]
 

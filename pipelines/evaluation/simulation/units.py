@@ -104,4 +104,4 @@ def counted(
 
 def frame(made: Iterable[dict[str, Any]]) -> pl.DataFrame:
     """Rows as EVAL_SIMULATION."""
-    return EVAL_SIMULATION.conform(pl.DataFrame(list(made), schema=EVAL_SIMULATION.schema))
+    return EVAL_SIMULATION.frame(made)

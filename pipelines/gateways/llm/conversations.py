@@ -66,6 +66,11 @@ class Conversed:
     run: Books = field(default_factory=Books)
 
     @property
+    def reasons(self) -> str:
+        """Why conversations did not end: the first three reasons; empty where all did."""
+        return "; ".join(sorted(set(self.unfinished.values()))[:3])
+
+    @property
     def counts(self) -> dict[str, int | float]:
         """The figures of the run by name, for metadata and reports."""
         return {

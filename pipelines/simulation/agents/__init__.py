@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipelines.simulation.agents import actcrs, chatrec, macrs, react
-from pipelines.simulation.agents.asking import prompt
+from pipelines.simulation.brief import version_of
 from pipelines.simulation.parts import Agent
 
 # Raised when an agent's code would reply otherwise to the same answers; a prompt's text has a version of its own.
@@ -33,4 +33,4 @@ def prompts_of(agent: str) -> tuple[str, ...]:
     """Names and versions of an agent's prompts, sorted: `agent_react@1`. Raises ValueError for an agent that there is not."""
     if agent not in _PROMPTS:
         raise ValueError(f"there is no agent {agent!r}; there are: {', '.join(_PROMPTS)}")
-    return tuple(sorted(f"{name}@{prompt(name).version}" for name in _PROMPTS[agent]))
+    return tuple(sorted(map(version_of, _PROMPTS[agent])))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pipelines.gateways.llm.conversations import Conversation
-from pipelines.gateways.llm.prompts import Prompt, load_prompt
 from pipelines.gateways.llm.requests import LlmRequest
 from pipelines.simulation.asking import tried
+from pipelines.simulation.brief import prompt
 from pipelines.simulation.parts import Unusable
 
 T = TypeVar("T")
@@ -36,12 +35,6 @@ class Question(Generic[T]):
     prompt: str
     data: Mapping[str, Any]
     read: Callable[[Mapping[str, Any]], T]
-
-
-@cache
-def prompt(name: str) -> Prompt:
-    """The prompt of that name, read once. Raises PromptError."""
-    return load_prompt(name)
 
 
 def ask(question: Question[T]) -> Conversation[T]:

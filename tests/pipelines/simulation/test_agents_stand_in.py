@@ -15,7 +15,7 @@ import pipelines.prompts
 from pipelines.gateways.llm.requests import LlmRequest
 from pipelines.gateways.stand_in.agents import ANSWERERS
 from pipelines.simulation.agents import AGENTS
-from pipelines.simulation.agents.asking import prompt
+from pipelines.simulation.brief import prompt
 from pipelines.simulation.parts import AgentReply, Item, Said, Search, Unusable
 from tests.simulated import by_stand_in, played
 

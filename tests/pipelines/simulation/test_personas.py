@@ -14,14 +14,15 @@ from jsonschema import Draft202012Validator
 from pipelines.gateways.llm.conversations import Unanswered
 from pipelines.gateways.llm.requests import LlmRequest
 from pipelines.gateways.stand_in.personas import describe
+from pipelines.simulation.brief import prompt
 from pipelines.simulation.personas import (
+    PROMPT,
     REVIEWS_MAX,
     TEXT_CHARACTERS,
     Inferred,
     Written,
     infer,
     persona_id,
-    prompt,
     prompt_name,
     random_traits,
     request,
@@ -70,7 +71,7 @@ def test_reviews_travel_as_data_and_nowhere_else() -> None:
 def test_the_prompt_is_neutral_and_its_words_come_with_the_data() -> None:
     from pipelines.simulation.domains import domains, words_of
 
-    held = set(words_of(f"{prompt().system} {prompt().user}"))
+    held = set(words_of(f"{prompt(PROMPT).system} {prompt(PROMPT).user}"))
     for each in domains().values():
         assert not each.words & held
         assert request(each.name, REVIEWS).data["domain"] == each.as_data()
@@ -165,12 +166,12 @@ written = st.builds(
 @given(st.sampled_from(SIM_DOMAINS), st.lists(written, max_size=6, unique_by=lambda each: each.review_id))
 def test_the_stand_in_keeps_to_the_schema(domain: str, reviews: list[Written]) -> None:
     asked = request(domain, reviews)
-    Draft202012Validator(prompt().schema).validate(by_stand_in(asked))
+    Draft202012Validator(prompt(PROMPT).schema).validate(by_stand_in(asked))
 
 
 @given(st.dictionaries(st.sampled_from(["domain", "reviews", "x"]), st.none() | st.text() | st.lists(st.integers())))
 def test_the_stand_in_bears_any_data(data: dict[str, Any]) -> None:
-    Draft202012Validator(prompt().schema).validate(describe(data, 0.0))
+    Draft202012Validator(prompt(PROMPT).schema).validate(describe(data, 0.0))
 
 
 def test_the_stand_in_tells_people_apart_and_makes_mistakes() -> None:

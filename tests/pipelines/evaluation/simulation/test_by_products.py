@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.evaluation.simulation.by_products import costs, pairs, personas, tasks
 from pipelines.evaluation.simulation.units import frame
-from tests.judged_frames import Row, episode, episodes_of, filled, key, personas_of, tasks_of
+from tests.filled import filled
+from tests.judged_frames import Row, episode, episodes_of, key, personas_of, tasks_of
 from warehouse.tables.llm import LLM_CALLS
 from warehouse.tables.simulation import PREF_ECPO_PAIRS, PREF_TREE_PAIRS, SIM_CALLS
 from warehouse.tables.simulation_evaluation import EVAL_SIMULATION

@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.evaluation.recorded_files import RecordingError, text_of
 from pipelines.evaluation.simulation.grading import Graded, grade
-from pipelines.evaluation.simulation.recorded_files import RecordingError, text_of
-from pipelines.evaluation.simulation.replay import Recording, read_exports, read_log, read_recordings, read_tasks
+from pipelines.evaluation.simulation.replay import (
+    LARGEST_BYTES,
+    Recording,
+    read_exports,
+    read_log,
+    read_recordings,
+    read_tasks,
+)
 from pipelines.simulation.naming import holds_title
 
 TASKS = "\n".join(
@@ -124,7 +131,7 @@ def test_whatever_a_log_holds_it_is_read_or_refused_in_words(text: str) -> None:
 def test_files_may_be_packed_and_packed_rubbish_is_named() -> None:
     content = block(0, "Hi.", "Salt Road", rewards="[5]").encode()
     packed = gzip.compress(content)
-    assert text_of("a", packed) == content.decode()
+    assert text_of("a", packed, LARGEST_BYTES) == content.decode()
     read = read_recordings({"x/a.log.gz": packed}, ("tasks.jsonl.gz", gzip.compress(TASKS.encode())))
     assert [(each.name, len(each.conversations)) for each in read] == [("a", 1)]
     for wrong, message in (
@@ -134,7 +141,7 @@ def test_files_may_be_packed_and_packed_rubbish_is_named() -> None:
         (b"\xff\xfeabc", "line 1: not UTF-8"),
     ):
         with pytest.raises(RecordingError, match=message):
-            text_of("a", wrong)
+            text_of("a", wrong, LARGEST_BYTES)
     with pytest.raises(RecordingError, match="--tasks"):
         read_recordings({"a.log": content})
 

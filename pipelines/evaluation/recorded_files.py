@@ -1,6 +1,6 @@
 """Files of recordings: bytes in, text or JSON objects with their lines out.
 
-Files may be packed (gzip). Does not belong here: what they mean (`replay.py`), opening them.
+Files may be packed (gzip). Does not belong here: what they mean (`simulation/replay.py`, `pipelines/reranking/recorded.py`), opening them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-# What a packed file may come to.
-LARGEST_BYTES = 1024**3
 _GZIP = b"\x1f\x8b"
 
 
@@ -19,10 +17,10 @@ class RecordingError(ValueError):
     """A file cannot be used; the message names file, line and key."""
 
 
-def text_of(file: str, content: bytes) -> str:
-    """The text in a file, plain or packed. Raises RecordingError where it cannot be unpacked, comes to more than LARGEST_BYTES, or is not UTF-8."""
+def text_of(file: str, content: bytes, most: int) -> str:
+    """The text in a file, plain or packed. Raises RecordingError where it cannot be unpacked, comes to more than `most` bytes, or is not UTF-8."""
     if content.startswith(_GZIP):
-        content = _unpacked(file, content)
+        content = _unpacked(file, content, most)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -35,24 +33,29 @@ def objects(file: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     # Not splitlines: JSON texts may hold line separators other than a line feed.
     for line, part in enumerate(text.split("\n"), start=1):
         if part.strip():
-            try:
-                row = json.loads(part)
-            except (ValueError, RecursionError) as error:
-                raise RecordingError(f"{file}: line {line}: not readable as JSON: {str(error)[:120]}") from None
+            row = json_of(f"{file}: line {line}", part)
             if not isinstance(row, dict):
                 raise RecordingError(f"{file}: line {line}: must be a JSON object")
             yield line, row
 
 
-def _unpacked(file: str, content: bytes) -> bytes:
+def json_of(where: str, text: str) -> Any:
+    """What a JSON text says. Raises RecordingError, saying `where` it stands."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordingError(f"{where}: not readable as JSON: {str(error)[:120]}") from None
+
+
+def _unpacked(file: str, content: bytes, most: int) -> bytes:
     parts, size = [], 0
     try:
         while content.startswith(_GZIP):
             reader = zlib.decompressobj(wbits=31)
-            parts.append(reader.decompress(content, LARGEST_BYTES + 1 - size))
+            parts.append(reader.decompress(content, most + 1 - size))
             size += len(parts[-1])
-            if size > LARGEST_BYTES:
-                raise RecordingError(f"{file}: more than {LARGEST_BYTES:,} bytes when unpacked")
+            if size > most:
+                raise RecordingError(f"{file}: more than {most:,} bytes when unpacked")
             if not reader.eof:
                 raise RecordingError(f"{file}: the packed file is cut short")
             content = reader.unused_data
